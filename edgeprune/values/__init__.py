@@ -1,0 +1,1 @@
+"""What flows between the stages: frozen dataclasses, standard library only, one idea a file."""

@@ -1,0 +1,35 @@
+"""Progress, as data: stages tell it to whoever listens, and never print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something moved.
+
+    Attributes:
+        stage: "prune", "export", "push", "measure", "choose" or "install".
+        subject: What it is about: a variant's label, a file.
+        done: How much is done,
+        total: of how much; 0 when unknown.
+        unit: Of both: "variants", "epochs", "bytes", "samples".
+        message: A line worth reading by itself; "" for mere movement.
+    """
+
+    stage: str
+    subject: str
+    done: float = 0
+    total: float = 0
+    unit: str = ""
+    message: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing: the default listener."""
+    del event

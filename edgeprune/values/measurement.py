@@ -1,0 +1,172 @@
+"""What was measured of one variant, on one device, by one plan."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgeprune.values.artifact import Artifact
+from edgeprune.values.plan import BenchPlan
+from edgeprune.values.variant import Variant
+
+VERDICTS = ("ok", "unstable", "throttled", "clocks_unpinned", "fallback_cpu", "inconclusive")
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The raw samples of one fresh process.
+
+    Attributes:
+        index: 0-based number of the repeat.
+        samples_ns: Latency of each run, in order, CLOCK_MONOTONIC.
+        load_ns: From opening the file to a session that can run.
+        first_run_ns: The very first run, warm-up included nowhere else.
+        warmup_runs: Runs thrown away before the first sample.
+        steady: Whether the warm-up ended because the latency was steady.
+        peak_memory_bytes: VmHWM of the worker after the last run; None where the kernel does not say.
+        memory_before_bytes: VmHWM before the model was opened; the difference is the model's.
+        runtime_version: Of the runtime that ran it.
+        providers: Execution providers in use.
+        boot_id: Of the boot in which it ran.
+        started_utc: ISO 8601, by the host's clock.
+    """
+
+    index: int
+    samples_ns: array[int]
+    load_ns: int
+    first_run_ns: int
+    warmup_runs: int
+    steady: bool
+    peak_memory_bytes: int | None
+    memory_before_bytes: int | None
+    runtime_version: str
+    providers: tuple[str, ...]
+    boot_id: str
+    started_utc: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStats:
+    """Latency of single inferences, every sample kept.
+
+    Attributes:
+        n: Samples over all repeats.
+        p50_s: Median.
+        p50_ci_s: 95 % bootstrap interval of the median; whole repeats are resampled first, then their samples.
+        p90_s: None where n is under 64, p95_s under 130, p99_s under 662 (99 % confidence).
+        p95_s: See p90_s.
+        p99_s: See p90_s.
+        mean_s: Arithmetic mean.
+        min_s: Fastest run.
+        max_s: Slowest run.
+        cv_ratio: Standard deviation over mean.
+        mad_s: Median absolute deviation from the median.
+        n_outliers: Samples beyond 3 interquartile ranges (Tukey's far fences); flagged, never dropped.
+        load_s: Median time to load the model.
+        first_run_s: Median first run.
+        samples_ns: The samples, repeat after repeat.
+    """
+
+    n: int
+    p50_s: float
+    p50_ci_s: tuple[float, float]
+    p90_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    mean_s: float
+    min_s: float
+    max_s: float
+    cv_ratio: float
+    mad_s: float
+    n_outliers: int
+    load_s: float
+    first_run_s: float
+    samples_ns: array[int] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyStats:
+    """Energy of one inference.
+
+    Attributes:
+        per_inference_j: Gross.
+        net_per_inference_j: Idle power subtracted.
+        source: Sensor and rail.
+        boundary: What the rail feeds.
+        fidelity: Tier of the source.
+        uncertainty_j: Expanded, k = 2.
+    """
+
+    per_inference_j: float
+    net_per_inference_j: float
+    source: str
+    boundary: str
+    fidelity: str
+    uncertainty_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One (artifact, device, plan), summarised from its repeats.
+
+    Attributes:
+        artifact: What ran.
+        device: The device's name, and
+        device_id: its identity.
+        plan: How it was measured.
+        latency: From the raw samples.
+        peak_memory_bytes: Median over repeats of the worker's peak resident memory; None where unknown.
+        device_accuracy: The metric of this artifact on this device; None if not evaluated.
+        verdict: One of `VERDICTS`,
+        verdict_reason: and why; "" for ok.
+        energy: None if not measured.
+        missing: For each quantity that is None, the reason.
+        environment: Runtime and version, providers, boot ids, board, agent.
+        variant: None for a file that we did not make.
+    """
+
+    artifact: Artifact
+    device: str
+    device_id: str
+    plan: BenchPlan
+    latency: LatencyStats
+    peak_memory_bytes: int | None
+    device_accuracy: float | None
+    verdict: str
+    verdict_reason: str = ""
+    energy: EnergyStats | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    variant: Variant | None = None
+
+    @property
+    def id(self) -> str:
+        """The variant's id, or the artifact's digest for a file that we did not make; 16 hex digits."""
+        return self.variant.id if self.variant else self.artifact.sha256[:16]
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        return self.variant.label if self.variant else self.artifact.path.name
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy on the device, or on the host where the device was not asked."""
+        if self.device_accuracy is not None:
+            return self.device_accuracy
+        return self.variant.accuracy if self.variant else None
+
+    def quantity(self, name: str) -> float | None:
+        """Return a measured quantity of `edgeprune.units.QUANTITIES` in its base unit; None if not measured.
+
+        "accuracy_drop" is relative to a baseline and not known here.
+        """
+        return {
+            "latency": self.latency.p50_s,
+            "p95_latency": self.latency.p95_s,
+            "energy": self.energy.per_inference_j if self.energy else None,
+            "size": float(self.artifact.size_bytes),
+            "memory": None if self.peak_memory_bytes is None else float(self.peak_memory_bytes),
+            "accuracy": self.accuracy,
+        }.get(name)

@@ -1,0 +1,83 @@
+"""How to measure; part of the identity of every result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edgeprune.errors import UnknownName, UsageError
+from edgeprune.values.json import content_id
+
+
+@dataclass(frozen=True, slots=True)
+class BenchPlan:
+    """A latency protocol.
+
+    Durations and counts are totals over all repeats. A repeat is a fresh process: it loads the model, warms up,
+    then runs until both its share of the duration and its share of the runs are reached.
+
+    Attributes:
+        name: "quick", "default", "strict", "sustained", or "custom".
+        warmup_s: Warm up at least this long in each repeat,
+        warmup_runs: at least this many runs, and until the latency is steady or four times `warmup_s` have passed.
+        min_duration_s: Measure at least this long,
+        min_runs: and at least this many runs: p95 needs 130 at 99 % confidence, p99 needs 662.
+        max_duration_s: Stop here whatever is missing; the verdict then says so.
+        repeats: Fresh processes, interleaved between variants.
+        threads: Of the runtime.
+        runtime: "onnxruntime", "litert", or "auto" for the format's own.
+        seed: Of the random inputs.
+
+    Source:
+        MLCommons Inference Rules, early stopping: samples needed per percentile at 99 % confidence.
+    """
+
+    name: str = "default"
+    warmup_s: float = 1.0
+    warmup_runs: int = 5
+    min_duration_s: float = 10.0
+    min_runs: int = 130
+    max_duration_s: float = 60.0
+    repeats: int = 3
+    threads: int = 1
+    runtime: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1 or self.threads < 1 or self.min_runs < 1 or self.warmup_runs < 0:
+            raise UsageError("A bench plan value is out of range.", "repeats, threads and min_runs start at 1.")
+        if not self.warmup_s >= 0 or not 0 < self.min_duration_s <= self.max_duration_s:
+            raise UsageError(
+                "The durations of a bench plan do not fit.", "0 <= warmup_s, 0 < min_duration_s <= max_duration_s."
+            )
+
+    @property
+    def id(self) -> str:
+        """Content hash, 16 hex digits."""
+        return content_id(self)
+
+    @classmethod
+    def named(cls, name: str, *, threads: int = 1, runtime: str = "auto") -> BenchPlan:
+        """Return a plan by name.
+
+        Args:
+            name: "quick", "default", "strict" or "sustained".
+            threads: Of the runtime.
+            runtime: "onnxruntime", "litert" or "auto".
+
+        Returns:
+            The plan.
+
+        Raises:
+            UnknownName: There is no such plan.
+        """
+        if name not in PLANS:
+            raise UnknownName("bench plan", name, PLANS)
+        return replace(PLANS[name], threads=threads, runtime=runtime)
+
+
+PLANS: dict[str, BenchPlan] = {
+    "quick": BenchPlan("quick", warmup_s=0.3, min_duration_s=3.0, max_duration_s=20.0),
+    "default": BenchPlan(),
+    "strict": BenchPlan("strict", min_duration_s=60.0, min_runs=662, max_duration_s=300.0),
+    "sustained": BenchPlan("sustained", min_duration_s=600.0, max_duration_s=900.0, repeats=1),
+}

@@ -1,0 +1,96 @@
+"""What a prune kept, as data that replays on a fresh model: no pickle, no code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from edgeprune.errors import UsageError
+from edgeprune.values.json import canonical
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One dimension of one parameter or buffer that loses indices.
+
+    Attributes:
+        tensor: Its name in the model's state dict.
+        dim: The dimension that is cut.
+        size: Its length before.
+        kept: Indices that stay, ascending.
+    """
+
+    tensor: str
+    dim: int
+    size: int
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCut:
+    """The channels that one group of coupled layers kept.
+
+    Attributes:
+        name: The group's name: its first producing parameter.
+        width: Channels before.
+        kept: Channels that stay, ascending, numbered within the group.
+        slices: Where they stand in the model's tensors.
+    """
+
+    name: str
+    width: int
+    kept: tuple[int, ...]
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PruneRecipe:
+    """Everything needed to cut a fresh model in the same way.
+
+    Attributes:
+        cuts: One per group that lost channels, in the order of the forward pass.
+        attributes: Module attributes that follow the new shapes: module name, attribute, value.
+    """
+
+    cuts: tuple[GroupCut, ...]
+    attributes: tuple[tuple[str, str, int | tuple[int, ...]], ...] = ()
+
+    def to_json(self) -> str:
+        """Return the recipe as canonical JSON text."""
+        return canonical({"edgeprune_recipe": 1, "cuts": self.cuts, "attributes": self.attributes})
+
+    @classmethod
+    def from_json(cls, text: str) -> PruneRecipe:
+        """Read a recipe.
+
+        Args:
+            text: What `to_json` wrote.
+
+        Returns:
+            An equal recipe.
+
+        Raises:
+            UsageError: The text is no recipe of version 1.
+        """
+        try:
+            data = json.loads(text)
+            _version(data)
+            return cls(tuple(_cut(cut) for cut in data["cuts"]), tuple(_attribute(a) for a in data["attributes"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"This is no prune recipe of version 1 ({error}).", "Prune again to write one.") from error
+
+
+def _version(data: dict[str, Any]) -> None:
+    if data["edgeprune_recipe"] != 1:
+        raise ValueError(f"version {data['edgeprune_recipe']}")
+
+
+def _cut(data: dict[str, Any]) -> GroupCut:
+    slices = tuple(Slice(s["tensor"], s["dim"], s["size"], tuple(s["kept"])) for s in data["slices"])
+    return GroupCut(data["name"], data["width"], tuple(data["kept"]), slices)
+
+
+def _attribute(data: list[Any]) -> tuple[str, str, int | tuple[int, ...]]:
+    module, name, value = data
+    return module, name, tuple(value) if isinstance(value, list) else value

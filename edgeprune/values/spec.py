@@ -1,0 +1,135 @@
+"""What the user asks of the stages that change a model: how to prune, how to fine-tune, how to export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeprune.errors import UnknownName, UsageError
+from edgeprune.values.json import content_id
+
+METHODS = ("weight", "channel", "layer", "connection", "hybrid")
+AMOUNTS = ("ratio", "sparsity", "threshold", "relative_threshold", "nm", "target")
+FORMATS = ("onnx", "tflite")
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSpec:
+    """How to prune; never what came out of it.
+
+    Attributes:
+        method: One of `METHODS`.
+        criterion: Name of the importance score; larger scores are kept.
+        ratio: Share of channels or layers to remove, in [0, 1).
+        sparsity: Share of weights to set to zero, in [0, 1).
+        threshold: Absolute threshold θ: weights with |w| < θ go.
+        relative_threshold: α: weights with |w| < α·max|w| of their tensor go.
+        nm: Pattern "N:M": of every M weights in a row, N stay.
+        target: Bound on a measured quantity, such as "latency <= 0.5x".
+        scope: "global" ranks all groups together, "local" takes the same share from each.
+        steps: Number of prunes in which the amount is reached; fine-tuning may run between them.
+        round_to: Kept widths are rounded to the nearest multiple of this.
+        exclude: Patterns (`fnmatch`) of module names that keep their width.
+        seed: Of every random choice.
+
+    Exactly one of the six amounts is given.
+    """
+
+    method: str = "channel"
+    criterion: str = "l1"
+    ratio: float | None = None
+    sparsity: float | None = None
+    threshold: float | None = None
+    relative_threshold: float | None = None
+    nm: str | None = None
+    target: str | None = None
+    scope: str = "global"
+    steps: int = 1
+    round_to: int = 1
+    exclude: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UnknownName("pruning method", self.method, METHODS)
+        if self.scope not in ("global", "local"):
+            raise UnknownName("scope", self.scope, ("global", "local"))
+        given = [name for name in AMOUNTS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise UsageError(
+                f"A PruneSpec takes exactly one amount; {' and '.join(given) or 'none'} given.",
+                f"Give one of {', '.join(AMOUNTS)}.",
+            )
+        for name in ("ratio", "sparsity"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise UsageError(f"{name} {share} is outside [0, 1).", "Give the share to remove, such as 0.5.")
+        for name in ("steps", "round_to"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)} is less than 1.", "Give a whole number from 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneSpec:
+    """How the built-in loop wins back accuracy.
+
+    Attributes:
+        epochs: Passes over the training data; 0 only recalibrates batch norm.
+        optimizer: "sgd" (momentum 0.9) or "adamw"; the learning rate falls by half a cosine.
+        learning_rate: At the start.
+        distillation_ratio: Share of the loss that comes from the dense teacher's soft targets, in [0, 1].
+        temperature: Of the soft targets.
+        recalibration_batches: Training batches from which batch norm's running statistics are re-estimated.
+        seed: Of the loop.
+    """
+
+    epochs: int = 1
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    distillation_ratio: float = 0.5
+    temperature: float = 2.0
+    recalibration_batches: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "adamw"):
+            raise UnknownName("optimizer", self.optimizer, ("sgd", "adamw"))
+        if self.epochs < 0 or not 0 <= self.distillation_ratio <= 1 or self.learning_rate <= 0 or self.temperature <= 0:
+            raise UsageError(
+                "A fine-tuning value is out of range.",
+                "epochs >= 0, learning_rate > 0, temperature > 0, distillation_ratio in [0, 1].",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSpec:
+    """Which artifact to make of a model; no word about a device.
+
+    Attributes:
+        format: "onnx" or "tflite".
+        precision: "fp32", "fp16" or "int8" (static, per-channel weights).
+        opset: ONNX operator set, or None for the exporter's default.
+        input_names: Names of the inputs, in order; empty means input_0, input_1, …
+        dynamic_batch: Leave the batch dimension open.
+        calibration_batches: How many batches the quantizer sees.
+    """
+
+    format: str = "onnx"
+    precision: str = "fp32"
+    opset: int | None = None
+    input_names: tuple[str, ...] = ()
+    dynamic_batch: bool = False
+    calibration_batches: int = 8
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UnknownName("export format", self.format, FORMATS)
+        if self.precision not in PRECISIONS:
+            raise UnknownName("precision", self.precision, PRECISIONS)
+        if self.calibration_batches < 1:
+            raise UsageError("calibration_batches is less than 1.", "Give a whole number from 1.")
+
+
+def spec_id(*specs: object) -> str:
+    """Return the content hash of some specs: equal specs, equal id."""
+    return content_id(*specs)
