@@ -1,0 +1,1 @@
+"""The agent that runs on a board: standard library only, Python 3.6 syntax."""

@@ -1,0 +1,1 @@
+"""Take a trained PyTorch network to the best variant for one board, measured there."""

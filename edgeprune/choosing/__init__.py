@@ -1,0 +1,1 @@
+"""[Measurement] + objectives -> ParetoFront -> Choice."""

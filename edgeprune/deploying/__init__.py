@@ -1,0 +1,1 @@
+"""Choice + Session -> Release on the board, and back."""

@@ -1,0 +1,1 @@
+"""DeviceProfile -> Session."""

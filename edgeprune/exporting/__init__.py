@@ -1,0 +1,1 @@
+"""nn.Module + ExportSpec -> Artifact, with its parity report."""

@@ -1,0 +1,1 @@
+"""nn.Module + PruneSpec -> smaller nn.Module, with its proof and recipe."""
