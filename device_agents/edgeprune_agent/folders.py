@@ -51,21 +51,12 @@ class Root:
         raise AgentError("E_IO", f"The folder {self.path} cannot be used: {reason}.")
 
     def folder(self, name: str) -> int:
-        """Return the descriptor of a folder of the root, such as "partial" or "objects/ab"; made if missing.
-
-        Args:
-            name: From this program, never from the wire as it came.
-
-        Returns:
-            A descriptor that stays open as long as the root.
-        """
+        """Return the descriptor of one of `FOLDERS`; it stays open as long as the root."""
         if name not in self._open:
-            parent, _, last = name.rpartition("/")
-            above = self.folder(parent) if parent else self.fd
             with contextlib.suppress(FileExistsError):
-                os.mkdir(last, 0o700, dir_fd=above)
-                os.fsync(above)
-            self._open[name] = os.open(last, _FOLDER_FLAGS, dir_fd=above)
+                os.mkdir(name, 0o700, dir_fd=self.fd)
+                os.fsync(self.fd)
+            self._open[name] = os.open(name, _FOLDER_FLAGS, dir_fd=self.fd)
         return self._open[name]
 
     @contextlib.contextmanager
@@ -151,6 +142,15 @@ def write_whole(folder: int, name: str, data: bytes, durable: bool = True) -> No
     os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
     if durable:
         os.fsync(folder)
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, _FOLDER_FLAGS)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -27,7 +27,8 @@ def agent_sha256() -> str:
 def worker_command() -> List[str]:
     """Return the command that runs this agent's `worker`, to be followed by the run's folder."""
     path = agent_file()
-    return [sys.executable, "-u", path if os.path.isfile(path) else os.path.join(path, "__main__.py"), "worker"]
+    program = [path] if os.path.isfile(path) else ["-m", "edgeprune_agent"]
+    return [sys.executable, "-u", *program, "worker"]
 
 
 def boot_id() -> str:

@@ -1,0 +1,161 @@
+"""The agent's end of a stream link: two descriptors, the handshake, and signs of life."""
+
+import os
+import selectors
+import sys
+import time
+from typing import Any, Dict, List, Optional
+
+from edgeprune_agent import wire
+from edgeprune_agent.wire import AgentError, Frame, Message, WireError
+
+_READ_BYTES = 256 * 1024
+_CROWDED_BYTES = 8 << 20
+"""Hear no more while the host does not read what it was sent."""
+
+
+class Channel:
+    """Messages in, messages out, over a pair of pipes; one thread, and it never blocks on either.
+
+    Args:
+        source: Descriptor to read from.
+        sink: Descriptor to write to; set to non-blocking.
+        hello: What the agent says of itself in the handshake.
+
+    Attributes:
+        over: Whether the link has ended, by whichever side.
+        fault: Why, if that was no orderly end; else "".
+    """
+
+    def __init__(self, source: int, sink: int, hello: Dict[str, Any]) -> None:
+        self._source, self._sink, self._hello = source, sink, hello
+        os.set_blocking(sink, False)
+        self._reader, self._writer, self._lanes = wire.StreamReader(), wire.StreamWriter(), wire.Lanes()
+        self._unsent = memoryview(wire.PREAMBLE)
+        self._heard_at = self._spoke_at = time.monotonic()
+        self._selector = selectors.PollSelector()
+        self.over, self.fault = False, ""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much is waiting to be sent."""
+        return self._writer.waiting_bytes + len(self._unsent)
+
+    def post(self, message: Message) -> None:
+        """Queue a message."""
+        self._writer.post(message)
+
+    def exchange(self, patience_s: float) -> List[Message]:
+        """Send and receive for a while.
+
+        Args:
+            patience_s: How long to wait when nothing moves.
+
+        Returns:
+            The messages that came; none of it is more than the host said.
+        """
+        try:
+            readable = self._select(patience_s)
+            messages = self._receive() if readable else []
+            self._send()
+            self._keep_alive()
+            return messages
+        except WireError as error:
+            self._end(f"The host broke the protocol: {error}.")
+        except OSError as error:
+            self._end(f"The link failed: {error}.")
+        return []
+
+    def _select(self, patience_s: float) -> bool:
+        wanted = {}
+        if self.waiting_bytes:
+            wanted[self._sink] = selectors.EVENT_WRITE
+        if self.waiting_bytes < _CROWDED_BYTES:
+            wanted[self._source] = wanted.get(self._source, 0) | selectors.EVENT_READ
+        for fd, events in wanted.items():
+            self._selector.register(fd, events)
+        try:
+            ready = {key.fd: events for key, events in self._selector.select(patience_s)}
+        finally:
+            for fd in wanted:
+                self._selector.unregister(fd)
+        return bool(ready.get(self._source, 0) & selectors.EVENT_READ)
+
+    def _receive(self) -> List[Message]:
+        try:
+            data = os.read(self._source, _READ_BYTES)
+        except BlockingIOError:
+            return []
+        if not data:
+            self.over = True
+            return []
+        frames = self._reader.feed(data)
+        if frames:
+            self._heard_at = time.monotonic()
+        return [message for message in map(self._accept, frames) if message is not None]
+
+    def _accept(self, frame: Frame) -> Optional[Message]:
+        if self._writer.session == 0:
+            self._shake_hands(frame)
+            return None
+        if frame.session != self._writer.session:
+            raise WireError("a frame of another session")
+        if frame.kind == wire.DATA:
+            return self._lanes.accept(frame)
+        if frame.kind == wire.PING:
+            self._writer.signal(wire.PONG)
+        elif frame.kind == wire.BYE:
+            self.over = True
+        elif frame.kind != wire.PONG:
+            raise WireError(f"a frame of kind {frame.kind}")
+        return None
+
+    def _shake_hands(self, frame: Frame) -> None:
+        if frame.kind != wire.HELLO:
+            raise WireError("something before HELLO")
+        theirs = wire.decode_json(frame.payload)
+        self._writer.session = frame.session
+        if not _speaks_ours(theirs.get("epl")):
+            refusal = AgentError("E_VERSION", "No common version.", detail={"epl": list(wire.PROTOCOL)})
+            self._writer.post(wire.json_message(wire.ERR, 0, refusal.to_data()))
+            return
+        max_frame = theirs.get("max_frame")
+        if type(max_frame) is not int or not 64 <= max_frame <= 1 << 24:
+            raise WireError("HELLO without a usable max_frame")
+        agreed = min(max_frame, wire.MAX_FRAME_BYTES)
+        answer = dict(self._hello, epl=list(wire.PROTOCOL), max_frame=agreed, nonce=str(theirs.get("nonce"))[:64])
+        self._writer.signal(wire.HELLO, wire.encode_json(answer))
+        self._writer.max_frame = agreed
+        self._reader.max_frame = agreed
+
+    def _send(self) -> None:
+        while self.waiting_bytes and not self.over:
+            if not self._unsent:
+                self._unsent = memoryview(self._writer.take())
+                self._spoke_at = time.monotonic()
+            try:
+                self._unsent = self._unsent[os.write(self._sink, self._unsent) :]
+            except BlockingIOError:
+                return
+
+    def _keep_alive(self) -> None:
+        now = time.monotonic()
+        if now - self._heard_at > wire.DEAD_S:
+            self._end(f"Nothing was heard for {wire.DEAD_S:.0f} s.")
+        elif self._writer.session and now - max(self._heard_at, self._spoke_at) > wire.PING_S:
+            self._writer.signal(wire.PING)
+            self._spoke_at = now
+
+    def _end(self, fault: str) -> None:
+        self.over, self.fault = True, fault
+        sys.stderr.write(f"edgeprune agent: {fault}\n")
+
+    def close(self) -> None:
+        """Let go of what was made here; the descriptors belong to the caller."""
+        self._selector.close()
+
+
+def _speaks_ours(versions: Any) -> bool:
+    if not isinstance(versions, list) or len(versions) != 2 or not all(type(v) is int for v in versions):
+        raise WireError("HELLO without versions")
+    return bool(versions[0] <= wire.PROTOCOL[1] and versions[1] >= wire.PROTOCOL[0])

@@ -1,0 +1,237 @@
+"""What each request of docs/wire.md does: a table of names to handlers, and the state that they share.
+
+A handler takes the request's number and its checked arguments and returns the answer, or a generator whose steps the
+server takes between messages and whose result is the answer.
+"""
+
+import os
+import time
+from typing import Any, Callable, Dict, Generator, List, NamedTuple, Union
+
+from edgeprune_agent import wire
+from edgeprune_agent.arguments import Arguments
+from edgeprune_agent.folders import Root
+from edgeprune_agent.lease import Lease, run_is_active
+from edgeprune_agent.store import Store, Upload, read_piece
+from edgeprune_agent.wire import AgentError, Message
+
+_STOP_RUN_S = 10.0
+
+Answer = Union[Dict[str, Any], bytes]
+Steps = Generator[None, None, Answer]
+Handler = Callable[[int, Arguments], Union[Answer, Steps]]
+
+RELEASE_ARGUMENTS = {
+    "stage": ("model", "release", "format", "sha", "golden", "manifest"),
+    "switch": ("model", "release"),
+    "rollback": ("model", "release"),
+    "list": ("model",),
+    "remove": ("model", "release"),
+    "record": ("model", "entry"),
+}
+
+
+class Incoming(NamedTuple):
+    """An upload and the lease under which it was opened."""
+
+    upload: Upload
+    epoch: int
+
+
+class Following(NamedTuple):
+    """Whose events a request wants, and the number of the next one."""
+
+    run: str
+    next: int
+
+
+class Requests:
+    """The requests of one channel.
+
+    Args:
+        root: Where everything is kept.
+        store: The objects of the root.
+        runs: `edgeprune_agent.runs.Runs`.
+        releases: `edgeprune_agent.releases.Releases`.
+        describe: Takes the root's path and returns the answer of `info`.
+
+    Attributes:
+        following: The attached requests, by number.
+    """
+
+    def __init__(
+        self, root: Root, store: Store, runs: Any, releases: Any, describe: Callable[[str], Dict[str, Any]]
+    ) -> None:
+        self._root, self._store, self._runs, self._releases, self._describe = root, store, runs, releases, describe
+        self._lease = Lease(root, runs.active)
+        self._incoming: Dict[int, Incoming] = {}
+        self.following: Dict[int, Following] = {}
+        self._handlers: Dict[str, Handler] = {
+            "info": self._info,
+            "lease.acquire": self._acquire,
+            "lease.renew": self._renew,
+            "lease.release": self._give_back,
+            "lease.who": self._who,
+            "store.stat": self._stat,
+            "store.open": self._open,
+            "store.commit": self._commit,
+            "store.fetch": self._fetch,
+            "run.start": self._start,
+            "run.attach": self._attach,
+            "run.cancel": self._cancel,
+        }
+        for name in RELEASE_ARGUMENTS:
+            self._handlers["release." + name] = self._release
+
+    def handle(self, op: Any, number: int, arguments: Arguments) -> Union[Answer, Steps]:
+        """Do what a request asks for.
+
+        Args:
+            op: Its name, as it came.
+            number: Its id on the channel.
+            arguments: What came with it.
+
+        Returns:
+            The answer, or the steps to it.
+
+        Raises:
+            AgentError: It is refused.
+        """
+        if not isinstance(op, str) or op not in self._handlers:
+            raise AgentError("E_UNKNOWN", f"There is no request {str(op)[:40]!r}.")
+        if op in wire.LEASED_OPS:
+            self._lease.check(arguments.integer("epoch"))
+        return self._handlers[op](number, arguments)
+
+    def count(self) -> int:
+        """Return how many uploads and attachments are open."""
+        return len(self._incoming) + len(self.following)
+
+    def has(self, number: int) -> bool:
+        """Return whether a request has an upload or an attachment open."""
+        return number in self._incoming or number in self.following
+
+    def forget(self, number: int) -> None:
+        """End what a request has set going."""
+        self.following.pop(number, None)
+        if number in self._incoming:
+            self._store.abandon(self._incoming.pop(number).upload.sha)
+
+    def add(self, message: Message) -> List[Message]:
+        """Take a CHUNK.
+
+        Args:
+            message: The chunk; one of an upload that has ended is ignored, the host could not know yet.
+
+        Returns:
+            What to answer: a CREDIT, or nothing.
+        """
+        incoming = self._incoming.get(message.request)
+        if incoming is None:
+            return []
+        offset, data = wire.read_chunk(message)
+        self._lease.check(incoming.epoch)
+        incoming.upload.add(offset, data)
+        return [wire.credit_message(message.request, incoming.upload.received, incoming.upload.durable)]
+
+    def news(self, number: int) -> List[Message]:
+        """Return the events that an attached request has not been sent yet; the last one ends the attachment."""
+        run, position = self.following[number]
+        messages = []
+        for event in self._runs.events(run, position):
+            messages.append(wire.json_message(wire.EVT, number, event))
+            self.following[number] = Following(run, event["ev"] + 1)
+            if event["kind"] == "end":
+                del self.following[number]
+                break
+        return messages
+
+    def poll(self) -> None:
+        """Look after the runs."""
+        self._runs.poll()
+
+    def close(self) -> None:
+        """Let go of open files."""
+        self._store.close()
+
+    def _info(self, number: int, arguments: Arguments) -> Answer:
+        return self._describe(self._root.path)
+
+    def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
+        steal = arguments.flag("steal")
+        answer = self._lease.acquire(arguments.text("holder", 200), steal)
+        run = self._runs.active() if steal else None
+        return answer if run is None else self._stop(run, answer)
+
+    def _stop(self, run: str, answer: Answer) -> Steps:
+        # The new holder hears that the board is his when the run of the former one has ended.
+        self._runs.cancel(run)
+        give_up = time.monotonic() + _STOP_RUN_S
+        while run_is_active(self._root.path) and time.monotonic() < give_up:
+            self._runs.poll()
+            time.sleep(0.01)
+            yield
+        return answer
+
+    def _renew(self, number: int, arguments: Arguments) -> Answer:
+        self._lease.renew(arguments.integer("epoch"))
+        return {}
+
+    def _give_back(self, number: int, arguments: Arguments) -> Answer:
+        self._lease.release(arguments.integer("epoch"))
+        return {}
+
+    def _who(self, number: int, arguments: Arguments) -> Answer:
+        return self._lease.who()
+
+    def _stat(self, number: int, arguments: Arguments) -> Answer:
+        return self._store.stat(arguments.name("sha", "sha"), arguments.integer("size"))
+
+    def _open(self, number: int, arguments: Arguments) -> Steps:
+        sha, size, epoch = arguments.name("sha", "sha"), arguments.integer("size"), arguments.integer("epoch")
+        self._drop(sha)
+        upload = yield from self._store.open(sha, size)
+        self._incoming[number] = Incoming(upload, epoch)
+        return {"offset": upload.received}
+
+    def _commit(self, number: int, arguments: Arguments) -> Answer:
+        sha = arguments.name("sha", "sha")
+        try:
+            self._store.commit(sha)
+        except AgentError as error:
+            if error.code == "E_HASH":
+                self._drop(sha)
+            raise
+        self._drop(sha)
+        return {}
+
+    def _drop(self, sha: str) -> None:
+        for number in [number for number, incoming in self._incoming.items() if incoming.upload.sha == sha]:
+            self.forget(number)
+
+    def _fetch(self, number: int, arguments: Arguments) -> Answer:
+        offset, length = arguments.integer("offset"), arguments.integer("length", wire.MAX_FETCH_BYTES)
+        run = arguments.optional_name("run", "run")
+        if run is None:
+            return self._store.fetch(arguments.name("sha", "sha"), offset, length)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return read_piece(os.open(self._runs.output(run), flags), offset, length)
+
+    def _start(self, number: int, arguments: Arguments) -> Answer:
+        return {"run": self._runs.start(arguments.mapping("spec"), arguments.name("idem", "idem"))}
+
+    def _attach(self, number: int, arguments: Arguments) -> Answer:
+        run, first = arguments.name("run", "run"), arguments.integer("from")
+        status: Dict[str, Any] = self._runs.status(run)
+        self.following[number] = Following(run, first)
+        return status
+
+    def _cancel(self, number: int, arguments: Arguments) -> Answer:
+        answer: Dict[str, Any] = self._runs.cancel(arguments.name("run", "run"))
+        return answer
+
+    def _release(self, number: int, arguments: Arguments) -> Answer:
+        name = arguments.data["op"].partition(".")[2]
+        given = {key: arguments.data.get(key) for key in RELEASE_ARGUMENTS[name]}
+        answer = getattr(self._releases, name)(**given)
+        return {"path": answer} if isinstance(answer, str) else dict(answer)

@@ -1,0 +1,208 @@
+"""Serves one host: requests in, answers and events out, in one loop that never blocks for long.
+
+A large file is checked in steps between messages, so it holds up neither CANCEL nor PING. What a run does is never
+done here: it has a process of its own, which goes on when this one ends.
+"""
+
+import argparse
+import errno
+import os
+import sys
+import time
+import traceback
+from typing import Any, Callable, Dict, List, Union
+
+from edgeprune_agent import __version__, identity, wire
+from edgeprune_agent.answers import Answers
+from edgeprune_agent.arguments import Arguments
+from edgeprune_agent.channel import Channel
+from edgeprune_agent.folders import Root
+from edgeprune_agent.requests import Answer, Requests, Steps
+from edgeprune_agent.store import QUOTA_BYTES, RESERVE_BYTES, Store
+from edgeprune_agent.wire import AgentError, Message, WireError
+
+_BUSY_S, _FOLLOW_S, _IDLE_S = 0.0, 0.1, 1.0
+_STEPS_S = 0.05
+"""How long steps may be taken before messages are looked at again."""
+_MAX_OPEN_REQUESTS = 256
+_CROWDED_BYTES = 1 << 20
+
+
+class Server:
+    """One channel's loop.
+
+    Args:
+        root: Where answers are kept.
+        channel: To the host.
+        requests: What can be asked.
+    """
+
+    def __init__(self, root: Root, channel: Channel, requests: Requests) -> None:
+        self._root, self._channel, self._requests = root, channel, requests
+        self._answers = Answers(root)
+        self._jobs: Dict[int, Steps] = {}
+        self._followed_at = 0.0
+
+    def serve(self) -> None:
+        """Serve until the link ends."""
+        while not self._channel.over:
+            patience_s = _BUSY_S if self._jobs else _FOLLOW_S if self._requests.following else _IDLE_S
+            for message in self._channel.exchange(patience_s):
+                self._take(message)
+            self._work()
+            self._follow()
+        for steps in self._jobs.values():
+            steps.close()
+        self._requests.close()
+
+    def _take(self, message: Message) -> None:
+        if message.type == wire.REQ:
+            self._attempt(message.request, lambda: self._start(message))
+        elif message.type == wire.CHUNK:
+            self._attempt(message.request, lambda: self._requests.add(message))
+        elif message.type == wire.CANCEL:
+            self._cancel(message.request)
+
+    def _attempt(self, number: int, action: Callable[[], List[Message]]) -> None:
+        """Do something for a request; whatever goes wrong is its answer, and the agent lives on."""
+        try:
+            messages = action()
+        except AgentError as error:
+            messages = [self._refuse(number, error)]
+        except WireError as error:
+            messages = [self._refuse(number, AgentError("E_ARG", f"{error}."))]
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            refusal = AgentError("E_NOSPC" if full else "E_IO", f"The board's disk: {error.strerror or error}.")
+            messages = [self._refuse(number, refusal)]
+        except Exception as error:  # noqa: BLE001  (the one edge where a bug becomes an answer)
+            traceback.print_exc()
+            messages = [self._refuse(number, AgentError("E_INTERNAL", f"{type(error).__name__}: {error}"))]
+        for message in messages:
+            self._channel.post(message)
+
+    def _refuse(self, number: int, error: AgentError) -> Message:
+        self._forget(number)
+        return wire.json_message(wire.ERR, number, error.to_data())
+
+    def _start(self, message: Message) -> List[Message]:
+        number = message.request
+        if number in self._jobs or self._requests.has(number):
+            raise AgentError("E_ARG", f"Request {number} is going on.")
+        if len(self._jobs) + self._requests.count() >= _MAX_OPEN_REQUESTS:
+            raise AgentError("E_LIMIT", "Too many requests at a time.", retry=True)
+        arguments = Arguments(message.data())
+        op = arguments.data.get("op")
+        once = isinstance(op, str) and op in wire.IDEMPOTENT_OPS
+        answer = self._once(number, arguments) if once else self._requests.handle(op, number, arguments)
+        if isinstance(answer, (dict, bytes)):
+            return [_result(number, answer)]
+        self._jobs[number] = answer
+        return []
+
+    def _once(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
+        key = arguments.name("idem", "idem")
+        with self._root.guard():
+            known = self._answers.recall(key, arguments.data)
+            if known is not None:
+                return known
+            answer = self._requests.handle(arguments.data["op"], number, arguments)
+            if isinstance(answer, dict):
+                self._answers.keep(key, arguments.data, answer)
+        return answer
+
+    def _work(self) -> None:
+        """Take steps of the jobs for a moment."""
+        until = time.monotonic() + _STEPS_S
+        while self._jobs and time.monotonic() < until:
+            for number in list(self._jobs):
+                self._attempt(number, lambda number=number: self._step(number))  # type: ignore[misc]
+
+    def _step(self, number: int) -> List[Message]:
+        try:
+            next(self._jobs[number])
+        except StopIteration as end:
+            del self._jobs[number]
+            return [_result(number, end.value)]
+        return []
+
+    def _cancel(self, number: int) -> None:
+        """End a request: one that was not answered is refused, what an answered one set going just stops."""
+        if number in self._jobs:
+            self._channel.post(self._refuse(number, AgentError("E_CANCELLED", "Cancelled by the host.")))
+        else:
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        if number in self._jobs:
+            self._jobs.pop(number).close()
+        self._requests.forget(number)
+
+    def _follow(self) -> None:
+        """Look after the runs, and send new events to those who asked for them."""
+        now = time.monotonic()
+        if now - self._followed_at < _FOLLOW_S:
+            return
+        self._followed_at = now
+        self._attempt(0, self._poll)
+        for number in list(self._requests.following):
+            if self._channel.waiting_bytes < _CROWDED_BYTES:
+                self._attempt(number, lambda number=number: self._requests.news(number))  # type: ignore[misc]
+
+    def _poll(self) -> List[Message]:
+        self._requests.poll()
+        return []
+
+
+def _result(number: int, answer: Answer) -> Message:
+    if isinstance(answer, bytes):
+        return Message(wire.RES, number, answer, wire.RAW)
+    return wire.json_message(wire.RES, number, answer)
+
+
+def main(argv: List[str]) -> int:
+    """Serve one host on standard input and output.
+
+    Args:
+        argv: The command line without the program.
+
+    Returns:
+        0 when the link has ended, 1 if the root cannot be used.
+    """
+    parser = argparse.ArgumentParser(prog="agent.pyz")
+    parser.add_argument("--root", default=os.path.join(os.path.expanduser("~"), ".edgeprune"))
+    parser.add_argument("--quota", type=int, default=QUOTA_BYTES, metavar="BYTES")
+    parser.add_argument("--reserve", type=int, default=RESERVE_BYTES, metavar="BYTES")
+    options = parser.parse_args(argv)
+    os.umask(0o077)
+    # Standard output is for frames alone: whatever anybody prints from here on goes to standard error.
+    sink = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        root = Root(options.root)
+    except AgentError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 1
+    store = Store(root, options.quota, options.reserve)
+    store.sweep()
+    channel = Channel(0, sink, _hello())
+    Server(root, channel, _requests(root, store)).serve()
+    channel.close()
+    return 0
+
+
+def _hello() -> Dict[str, Any]:
+    return {
+        "agent": __version__,
+        "sha256": identity.agent_sha256(),
+        "py": ".".join(map(str, sys.version_info[:3])),
+        "boot_id": identity.boot_id(),
+        "device_id": identity.device_id(),
+        "feat": [],
+    }
+
+
+def _requests(root: Root, store: Store) -> Requests:
+    from edgeprune_agent import boards, releases, runs
+
+    return Requests(root, store, runs.Runs(root.path), releases.Releases(root.path), boards.describe)
