@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeprune.values.artifact import Artifact
+from edgeprune.values.json import content_id
 from edgeprune.values.plan import BenchPlan
 from edgeprune.values.variant import Variant
 
@@ -142,8 +143,8 @@ class Measurement:
 
     @property
     def id(self) -> str:
-        """The variant's id, or the artifact's digest for a file that we did not make; 16 hex digits."""
-        return self.variant.id if self.variant else self.artifact.sha256[:16]
+        """Content hash over what ran and how: the variant (or the file) and the plan, 16 hex digits."""
+        return content_id(self.variant.id if self.variant else self.artifact.sha256, self.plan)
 
     @property
     def label(self) -> str:

@@ -1,0 +1,54 @@
+# Every habit has one command. `make` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+# PyTorch's own index has the CPU build, 200 MB instead of several GB of CUDA. Where pip has wheels of its own
+# (PIP_FIND_LINKS), those serve. TORCH_INDEX= asks pip's default index.
+TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-all check bench retrain lock clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## make the environment in .venv
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --no-deps $(if $(TORCH_INDEX),--retries 1 --index-url $(TORCH_INDEX)) $(TORCH) || $(PIP) install --no-deps $(TORCH)
+	$(PIP) install --constraint constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+demo: $(VENV)/.ready ## prune, export, measure, choose and install Fashion-MNIST on this machine
+	@test -e demo/edgeprune.toml || $(BIN)/edgeprune init demo --example fashion-mnist --quiet
+	cd demo && $(ONE_THREAD) ../$(BIN)/edgeprune deploy --device local
+
+test: $(VENV)/.ready ## run the fast tests
+	$(ONE_THREAD) $(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/.ready ## run the tests that take minutes
+	$(ONE_THREAD) $(BIN)/pytest -m slow
+
+test-all: test test-slow ## run every test
+
+check: $(VENV)/.ready ## lint, types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready ## measure what we claim: the agent's overhead, the command line's start
+	@for script in benchmarks/*.py; do echo "== $$script"; $(ONE_THREAD) $(BIN)/python $$script || exit 1; done
+
+retrain: $(VENV)/.ready ## train the examples' weights again
+	@for example in fashion_mnist digits; do (cd edgeprune/examples/$$example/template && $(ONE_THREAD) $(CURDIR)/$(BIN)/python train.py) || exit 1; done
+
+lock: $(VENV)/.ready ## write what is installed into constraints.txt
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//; /^torch==/d' > constraints.txt
+
+clean: ## remove the environment, the demo and the caches
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,24 @@
+"""Finding the project that a command speaks of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeprune.config import Config
+
+
+def project_folder(config: Path | None) -> Path | None:
+    """Return the folder of the project that a command will load, for its log; None if there is none."""
+    if config is not None:
+        return config.resolve().parent if config.exists() else None
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "edgeprune.toml").exists()), None)
+
+
+def optional_config(config: Path | None) -> Config | None:
+    """Load the project's configuration for a command that can do without."""
+    from edgeprune.config import load
+
+    return load(config) if config is not None or project_folder(None) else None

@@ -1,0 +1,208 @@
+"""Results -> what a person reads in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from edgeprune import units
+from edgeprune.flow import PruneSummary, RunResult
+from edgeprune.flow.doctor import Finding
+from edgeprune.searching import Candidate
+from edgeprune.values.artifact import Artifact
+from edgeprune.values.device import DeviceInfo, DeviceProfile
+from edgeprune.values.measurement import Measurement
+from edgeprune.values.release import Release
+
+
+def run_view(result: RunResult) -> RenderableType:
+    """Show a run: all variants, the winner and its reason, what failed, what is installed."""
+    parts: list[RenderableType] = [_variants_table(result)]
+    for label, reason in result.failed:
+        parts.append(Text.assemble(("failed  ", "red"), f"{label}: {reason}"))
+    if result.choice:
+        parts.append(Text.assemble(("winner  ", "bold green"), (result.choice.winner.label, "bold")))
+        parts.append(Padding(Text(result.choice.reason), (0, 0, 0, 8)))
+    if result.release:
+        parts.append(Text.assemble(("release ", "bold green"), result.release.path))
+    for quantity, reason in _missing(result.measurements).items():
+        parts.append(Text(f"{quantity}: {reason}", style="dim"))
+    waited = units.format_duration(result.wall_s)
+    spent = f"{waited}, {units.format_duration(result.device_time_s)} of it on {result.device}"
+    parts.append(Text(f"run {result.run}  {spent}" if result.wall_s else f"run {result.run}", style="dim"))
+    return Group(*parts)
+
+
+def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableType:
+    """Show one measurement and where it was made."""
+    m = measurement
+    rows = {
+        "model": f"{m.label}  ({units.format_quantity(m.artifact.size_bytes, 'bytes')})",
+        "device": f"{m.device}: {info.model}, {info.os}",
+        "runtime": f"{m.environment.get('runtime', '')} {m.environment.get('version', '')}, {m.plan.threads} thread(s)",
+        "p50": f"{_time(m.latency.p50_s)}  95 % interval {_time(m.latency.p50_ci_s[0])} to {_time(m.latency.p50_ci_s[1])}",
+        "p90, p95, p99": ", ".join(_time(p) for p in (m.latency.p90_s, m.latency.p95_s, m.latency.p99_s)),
+        "samples": f"{m.latency.n} in {m.plan.repeats} processes, {m.latency.n_outliers} outliers kept",
+        "load, first run": f"{_time(m.latency.load_s)}, {_time(m.latency.first_run_s)}",
+        "peak memory": "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
+        "energy": m.missing.get("energy", "") if m.energy is None else f"{m.energy.per_inference_j:.3g} J",
+        "verdict": f"{m.verdict} {m.verdict_reason}".strip(),
+    }
+    return _facts(rows)
+
+
+def prune_view(summary: PruneSummary) -> RenderableType:
+    """Show what a prune removed, group by group."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column, side in (("group", "left"), ("width", "right"), ("left", "right"), ("scores", "right"), ("", "left")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for group in summary.groups:
+        scores = "" if group.score_min is None else f"{group.score_min:.3g} – {group.score_max:.3g}"
+        state = f"kept whole: {group.frozen}" if group.frozen else ""
+        table.add_row(group.name, str(group.width_before), str(group.width_after), scores, state)
+    proof = summary.proof
+    return Group(
+        table,
+        Text(f"parameters {summary.params_before:,} → {summary.params_after:,}"),
+        Text(f"MACs       {summary.macs_before:,} → {summary.macs_after:,}"),
+        Text(f"proof      masked dense = pruned to {proof.max_relative:.1e} (bound {proof.tolerance:.0e})"),
+        Text(f"written to {summary.folder}", style="bold"),
+    )
+
+
+def artifact_view(artifact: Artifact) -> RenderableType:
+    """Show an artifact and its parity."""
+    rows = {
+        "file": f"{artifact.path}  ({units.format_quantity(artifact.size_bytes, 'bytes')})",
+        "sha256": artifact.sha256,
+        "inputs": ", ".join(f"{t.name} {list(t.shape)} {t.dtype}" for t in artifact.inputs),
+        "outputs": ", ".join(f"{t.name} {list(t.shape)} {t.dtype}" for t in artifact.outputs),
+    }
+    if parity := artifact.parity:
+        rows["conversion error"] = f"max |Δ| {parity.conversion_max_abs:.2e} on {parity.n_inputs} inputs"
+        if parity.quantization_max_abs is not None:
+            rows["quantization error"] = f"max |Δ| {parity.quantization_max_abs:.2e}"
+        rows["top-1 agreement"] = units.format_quantity(parity.top1_agreement_ratio, "ratio")
+    return _facts(rows)
+
+
+def device_view(profile: DeviceProfile, info: DeviceInfo) -> RenderableType:
+    """Show what a board says of itself."""
+    memory = "unknown" if info.memory_bytes is None else units.format_quantity(info.memory_bytes, "bytes")
+    rows = {
+        "device": f"{profile.name}  {profile.address}",
+        "board": info.model,
+        "system": f"{info.os}, kernel {info.kernel}, {info.arch}, Python {info.python}",
+        "processors": f"{info.cpu_count}, governor {info.governor or 'not readable'}",
+        "memory": memory,
+        "disk free": units.format_quantity(info.disk_free_bytes, "bytes"),
+        "agent": f"{info.agent}  {info.agent_sha256[:16]}",
+    }
+    for runtime in info.runtimes:
+        rows[runtime.name] = f"{runtime.version}  {', '.join(runtime.providers)}" if runtime.version else runtime.reason
+    rows["sensors"] = ", ".join(info.sensors) or "none"
+    return _facts(rows)
+
+
+def devices_view(profiles: Sequence[DeviceProfile]) -> RenderableType:
+    """Show the known devices."""
+    table = _table("name", "address", "profile", "meter", "tags")
+    for p in profiles:
+        table.add_row(p.name, p.address, p.board or "–", p.meter, ", ".join(f"{k}={v}" for k, v in p.tags.items()))
+    return table
+
+
+def releases_view(releases: Sequence[Release]) -> RenderableType:
+    """Show what is installed on a board."""
+    table = _table("", "model", "release", "variant", "checked", "path")
+    for r in releases:
+        table.add_row("current" if r.current else "", r.model, r.id, r.label, r.checked_utc, r.path)
+    return table
+
+
+def plan_view(candidates: Sequence[Candidate], device_time_s: float) -> RenderableType:
+    """Show what a search would try."""
+    table = _table("method", "criterion", "ratio", "format", "precision", "threads")
+    for c in candidates:
+        pruned = (
+            (c.prune.method, c.prune.criterion, f"{100 * (c.prune.ratio or 0):.0f} %") if c.prune else ("dense", "", "")
+        )
+        table.add_row(*pruned, c.export.format, c.export.precision, str(c.plan.threads))
+    waiting = units.format_duration(device_time_s)
+    return Group(table, Text(f"{len(candidates)} variants, at least {waiting} on the board if nothing is measured yet"))
+
+
+def findings_view(findings: Sequence[Finding]) -> RenderableType:
+    """Show what doctor found, and the fix beside what is wrong."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for f in findings:
+        mark = Text("ok", style="green") if f.ok else Text("fix", style="bold red")
+        table.add_row(mark, f.subject, f.found if f.ok else f"{f.found}\n{f.fix}")
+    return table
+
+
+def _variants_table(result: RunResult) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("variant", "format", "precision"):
+        table.add_column(column)
+    for column in ("params", "size", "accuracy", "p50", "95 % interval", "p95", "speed-up", "memory"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    front = {m.id for m in result.front.front}
+    winner = result.choice.winner.id if result.choice else None
+    for m in result.measurements:
+        mark = "winner" if m.id == winner else "front" if m.id in front else ""
+        style = "bold green" if m.id == winner else "" if m.id in front else "dim"
+        table.add_row(*_variant_row(m, result.front.baseline), f"{mark} {_doubt(m)}".strip(), style=style)
+    return table
+
+
+def _variant_row(m: Measurement, baseline: Measurement | None) -> list[str]:
+    name, *_ = m.label.rsplit(" ", 2) if m.variant else (m.label,)
+    faster = f"{baseline.latency.p50_s / m.latency.p50_s:.2f}x" if baseline else "–"
+    return [
+        f"{name}, {m.plan.threads} threads" if m.plan.threads > 1 else name,
+        m.artifact.format,
+        m.artifact.precision,
+        f"{m.variant.params:,}" if m.variant else "–",
+        units.format_quantity(m.artifact.size_bytes, "bytes"),
+        "–" if m.accuracy is None else units.format_quantity(m.accuracy, "ratio"),
+        _time(m.latency.p50_s),
+        f"{_time(m.latency.p50_ci_s[0])} – {_time(m.latency.p50_ci_s[1])}",
+        _time(m.latency.p95_s),
+        faster,
+        "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
+    ]
+
+
+def _doubt(m: Measurement) -> str:
+    return "" if m.verdict == "ok" else m.verdict
+
+
+def _missing(measurements: Sequence[Measurement]) -> dict[str, str]:
+    return {quantity: reason for m in measurements for quantity, reason in m.missing.items()}
+
+
+def _facts(rows: dict[str, str]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else units.format_quantity(seconds, "s")

@@ -1,0 +1,35 @@
+"""`edgeprune bench`: measure one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeprune.cli import _options as o
+from edgeprune.cli._project import optional_config, project_folder
+
+
+def bench(
+    file: Annotated[Path, typer.Argument(help="An .onnx or .tflite file, ours or not.")],
+    device: o.Device = "local",
+    runtime: Annotated[str, typer.Option(help="onnxruntime, litert, or auto for the format's own.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    plan: Annotated[str, typer.Option(help="quick, default, strict or sustained.")] = "default",
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    config: o.ConfigPath = None,
+) -> None:
+    """Measure a model file on a board."""
+    from edgeprune.cli._output import output
+
+    with output("bench", as_json=as_json, quiet=quiet, folder=project_folder(config)) as out:
+        from edgeprune import flow
+        from edgeprune.cli._tables import measurement_view
+        from edgeprune.values.plan import BenchPlan
+
+        how = BenchPlan.named(plan, threads=threads, runtime=runtime)
+        m, info = flow.bench_file(file, device, how, config=optional_config(config), listener=out.listener)
+        data = {**flow.measured_data(m), "device": m.device, "environment": dict(m.environment)}
+        out.show(data, lambda: measurement_view(m, info), f"{m.latency.p50_s:.6g}")

@@ -1,0 +1,175 @@
+"""Single stages of the story, for those who want one of them by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgeprune import exporting, measuring, pruning
+from edgeprune.choosing import pareto
+from edgeprune.config import Config
+from edgeprune.devices import connect, resolve
+from edgeprune.errors import Inconclusive, UsageError
+from edgeprune.flow.goal import Goal
+from edgeprune.flow.project import Project
+from edgeprune.flow.result import RunResult
+from edgeprune.flow.variants import load_pruned, recover, save_pruned
+from edgeprune.store import RunStore
+from edgeprune.values.artifact import Artifact
+from edgeprune.values.device import DeviceInfo
+from edgeprune.values.event import Listener, ignore
+from edgeprune.values.json import from_data
+from edgeprune.values.measurement import Measurement
+from edgeprune.values.plan import BenchPlan
+from edgeprune.values.spec import ExportSpec, PruneSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSummary:
+    """What `prune_project` did.
+
+    Attributes:
+        folder: Where recipe.json, weights.safetensors and report.json lie.
+        spec: How it was pruned.
+        groups: One row per channel group.
+        proof: That the cut network equals the masked dense one.
+        params_before: Parameters of the dense network.
+        params_after: Parameters left.
+        macs_before: Multiply-accumulates of the dense network at batch 1.
+        macs_after: Multiply-accumulates left.
+        finetuned: Whether accuracy was won back.
+    """
+
+    folder: Path
+    spec: PruneSpec
+    groups: tuple[pruning.GroupReport, ...]
+    proof: pruning.ProofReport
+    params_before: int
+    params_after: int
+    macs_before: int
+    macs_after: int
+    finetuned: bool
+
+
+def prune_project(
+    config: Config, spec: PruneSpec, folder: Path, *, finetune: bool = True, listener: Listener = ignore
+) -> PruneSummary:
+    """Prune a project's network and write recipe, weights and report.
+
+    Args:
+        config: The project's.
+        spec: How.
+        folder: Where to write; it must not exist yet, or hold an earlier result.
+        finetune: Whether to win back accuracy by the project's training data.
+        listener: Told of every step.
+
+    Returns:
+        What was done.
+
+    Raises:
+        UsageError: `folder` holds something else.
+    """
+    if folder.exists() and not (folder / "recipe.json").exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no earlier prune.", "Give a new folder with -o.")
+    project = Project(config)
+    inputs = project.example_inputs
+    calibration = project.train if config.data.train else None
+    result = pruning.prune(project.model, spec, example_inputs=inputs, calibration=calibration, listener=listener)
+    if finetune:
+        recover(project, result.model, listener)
+    save_pruned(folder, spec, result)
+    single = tuple(x[:1] for x in inputs)
+    return PruneSummary(
+        folder, spec, tuple(result.report), result.proof,
+        pruning.count_params(project.model), pruning.count_params(result.model),
+        pruning.count_macs(project.model, single), pruning.count_macs(result.model, single), finetune,
+    )  # fmt: skip
+
+
+def export_project(
+    config: Config, spec: ExportSpec, path: Path, *, source: Path | None = None, listener: Listener = ignore
+) -> Artifact:
+    """Export a project's network, dense or pruned.
+
+    Args:
+        config: The project's.
+        spec: How.
+        path: The file to write.
+        source: A folder of `prune_project`; None for the dense network.
+        listener: Told of every step.
+
+    Returns:
+        The artifact, with its parity report.
+
+    Raises:
+        UsageError: `source` is no such folder.
+    """
+    project = Project(config)
+    if source is not None and not (source / "recipe.json").exists():
+        raise UsageError(f"{source} holds no recipe.json.", "Give the folder that `edgeprune prune -o` wrote.")
+    model = load_pruned(project, source) if source else project.model
+    names = tuple(spec_.name for spec_ in config.model.inputs)
+    spec = replace(spec, input_names=names, calibration_batches=config.data.calibration_batches)
+    calibration = project.train if config.data.train else None
+    return exporting.export(
+        model, spec, example_inputs=project.example_inputs, calibration=calibration, path=path, listener=listener
+    )
+
+
+def bench_file(
+    path: Path, device: str, plan: BenchPlan, *, config: Config | None = None, listener: Listener = ignore
+) -> tuple[Measurement, DeviceInfo]:
+    """Measure any .onnx or .tflite file on a board.
+
+    Args:
+        path: The file.
+        device: Name, tag or address of the board.
+        plan: How.
+        config: Whose devices are known by name, too; None for the user's alone.
+        listener: Told of every step.
+
+    Returns:
+        The measurement and the board's facts.
+
+    Raises:
+        Inconclusive: The samples do not even carry a median.
+    """
+    artifact = exporting.load_artifact(path)
+    with connect(resolve(device, config), listener=listener) as session:
+        measurement = measuring.measure(session, artifact, plan, listener=listener)
+        if measurement.verdict == "inconclusive":
+            raise Inconclusive(measurement.verdict_reason, "Measure longer: --plan strict, or an idle board.")
+        return measurement, session.info
+
+
+def choose_again(config: Config, goal: Goal, run_id: str | None, store_url: str | None = None) -> RunResult:
+    """Choose from stored measurements; needs no device.
+
+    Args:
+        config: The project's.
+        goal: Objectives and bounds.
+        run_id: Of the run, or a prefix of it; None for the newest.
+        store_url: Of the result store; None for the project's.
+
+    Returns:
+        The run with its new choice.
+
+    Raises:
+        UsageError: The run has no finished measurement.
+    """
+    with RunStore.open(store_url or config.store.url, config.folder) as store:
+        record = store.run(run_id)
+        info = from_data(DeviceInfo, record.info["board"])
+        data_id = Project(config).data_id
+        measurements = [
+            measuring.summarise(
+                variant.artifact, plan, repeats, device=record.device, info=info, variant=variant,
+                device_accuracy=store.accuracy(variant.artifact.sha256, info.device_id, data_id),
+            )
+            for variant, plan in store.entries(record.id)
+            if len(repeats := store.repeats(variant.artifact.sha256, info.device_id, plan)) == plan.repeats
+        ]  # fmt: skip
+    if not measurements:
+        raise UsageError(f"Run {record.id} has no finished measurement.", "Run `edgeprune search` first.")
+    front = pareto(measurements, minimize=goal.minimize, constraints=goal.constraints)
+    return RunResult(record.id, record.device, front, front.choose())
