@@ -21,25 +21,20 @@ Device = Annotated[
     str, typer.Option("--device", "-d", help="A device's name, tag or address; `local` is this machine.")
 ]
 
-_GOAL = "Goal"
-MaxAccuracyDrop = Annotated[
-    str | None, typer.Option(help="Largest loss against the dense network, such as 0.5pt.", rich_help_panel=_GOAL)
-]
-MinAccuracy = Annotated[str | None, typer.Option(help="Such as 90%.", rich_help_panel=_GOAL)]
-MaxLatency = Annotated[str | None, typer.Option(help="Of the median, such as 5ms.", rich_help_panel=_GOAL)]
-MaxP95Latency = Annotated[str | None, typer.Option("--max-p95-latency", help="Such as 20ms.", rich_help_panel=_GOAL)]
-MaxEnergy = Annotated[str | None, typer.Option(help="Per inference, such as 50mJ.", rich_help_panel=_GOAL)]
-MaxSize = Annotated[str | None, typer.Option(help="Of the file, such as 2MiB.", rich_help_panel=_GOAL)]
-MaxMemory = Annotated[str | None, typer.Option(help="Peak of the process, such as 200MiB.", rich_help_panel=_GOAL)]
+MaxAccuracyDrop = Annotated[str | None, typer.Option(help="Largest loss against the dense network, such as 0.5pt.")]
+MinAccuracy = Annotated[str | None, typer.Option(help="Such as 90%.")]
+MaxLatency = Annotated[str | None, typer.Option(help="Of the median, such as 5ms.")]
+MaxP95Latency = Annotated[str | None, typer.Option("--max-p95-latency", help="Such as 20ms.")]
+MaxEnergy = Annotated[str | None, typer.Option(help="Per inference, such as 50mJ.")]
+MaxSize = Annotated[str | None, typer.Option(help="Of the file, such as 2MiB.")]
+MaxMemory = Annotated[str | None, typer.Option(help="Peak of the process, such as 200MiB.")]
 Minimize = Annotated[
     list[str] | None,
-    typer.Option(help="latency, energy, size or memory; repeat in order of importance.", rich_help_panel=_GOAL),
+    typer.Option(help="latency, energy, size or memory; repeat in order of importance."),
 ]
-DeviceTime = Annotated[str | None, typer.Option(help="Time to spend on the board, such as 10m.", rich_help_panel=_GOAL)]
-Plan = Annotated[
-    str | None, typer.Option(help="How to measure: quick, default, strict or sustained.", rich_help_panel=_GOAL)
-]
-Trials = Annotated[int | None, typer.Option(min=1, help="Try at most so many variants.", rich_help_panel=_GOAL)]
+DeviceTime = Annotated[str | None, typer.Option(help="Time to spend on the board, such as 10m.")]
+Plan = Annotated[str | None, typer.Option(help="How to measure: quick, default, strict or sustained.")]
+Trials = Annotated[int | None, typer.Option(min=1, help="Try at most so many variants.")]
 
 
 def constraints(

@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 
 from edgeprune.cli._progress import Progress
 from edgeprune.cli._streams import Streams, log_path
-from edgeprune.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EdgePruneError
+from edgeprune.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, EdgePruneError
 from edgeprune.values.event import Listener
 from edgeprune.values.json import to_data
 
@@ -32,13 +32,16 @@ class Output:
         streams: Claimed.
         as_json: Print one JSON document on stdout and nothing else there.
         quiet: Print one line, no progress.
+
+    Attributes:
+        exit_code: Of a command that ends without an error.
     """
 
     def __init__(self, streams: Streams, *, as_json: bool, quiet: bool) -> None:
         self._json, self._quiet = as_json, quiet
         self._out, self._err = _console(streams.out), _console(streams.err)
         self._progress = Progress(self._err, silent=quiet)
-        self.log = streams.log
+        self.exit_code = EXIT_OK
 
     @property
     def listener(self) -> Listener:
@@ -99,7 +102,7 @@ def output(command: str, *, as_json: bool, quiet: bool, folder: Path | None = No
         The sink.
 
     Raises:
-        typer.Exit: The body raised; carries the exit code.
+        typer.Exit: The exit code is not 0.
     """
     with Streams(log_path(command, folder)) as streams:
         logging.basicConfig(level=logging.INFO, force=True)  # to descriptor 2: the log
@@ -107,6 +110,8 @@ def output(command: str, *, as_json: bool, quiet: bool, folder: Path | None = No
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             yield sink
+            if sink.exit_code != EXIT_OK:
+                raise typer.Exit(sink.exit_code)
         except EdgePruneError as error:
             traceback.print_exc()
             sink.fail(type(error).__name__, error.message, error.next_step)

@@ -18,7 +18,7 @@ def project_folder(config: Path | None) -> Path | None:
 
 
 def optional_config(config: Path | None) -> Config | None:
-    """Load the project's configuration for a command that can do without."""
+    """Return the project's configuration, or None where there is none and none was named."""
     from edgeprune.config import load
 
     return load(config) if config is not None or project_folder(None) else None

@@ -21,7 +21,7 @@ from edgeprune.values.release import Release
 
 
 def run_view(result: RunResult) -> RenderableType:
-    """Show a run: all variants, the winner and its reason, what failed, what is installed."""
+    """Return a view of a run: all variants, the winner and its reason, what failed, what is installed."""
     parts: list[RenderableType] = [_variants_table(result)]
     for label, reason in result.failed:
         parts.append(Text.assemble(("failed  ", "red"), f"{label}: {reason}"))
@@ -39,13 +39,13 @@ def run_view(result: RunResult) -> RenderableType:
 
 
 def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableType:
-    """Show one measurement and where it was made."""
+    """Return a view of one measurement and where it was made."""
     m = measurement
     rows = {
         "model": f"{m.label}  ({units.format_quantity(m.artifact.size_bytes, 'bytes')})",
         "device": f"{m.device}: {info.model}, {info.os}",
         "runtime": f"{m.environment.get('runtime', '')} {m.environment.get('version', '')}, {m.plan.threads} thread(s)",
-        "p50": f"{_time(m.latency.p50_s)}  95 % interval {_time(m.latency.p50_ci_s[0])} to {_time(m.latency.p50_ci_s[1])}",
+        "p50": f"{_time(m.latency.p50_s)}  95 % interval {_interval(m)}",
         "p90, p95, p99": ", ".join(_time(p) for p in (m.latency.p90_s, m.latency.p95_s, m.latency.p99_s)),
         "samples": f"{m.latency.n} in {m.plan.repeats} processes, {m.latency.n_outliers} outliers kept",
         "load, first run": f"{_time(m.latency.load_s)}, {_time(m.latency.first_run_s)}",
@@ -57,7 +57,7 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
 
 
 def prune_view(summary: PruneSummary) -> RenderableType:
-    """Show what a prune removed, group by group."""
+    """Return a view of what a prune removed, group by group."""
     table = Table(box=box.SIMPLE_HEAD)
     for column, side in (("group", "left"), ("width", "right"), ("left", "right"), ("scores", "right"), ("", "left")):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def prune_view(summary: PruneSummary) -> RenderableType:
 
 
 def artifact_view(artifact: Artifact) -> RenderableType:
-    """Show an artifact and its parity."""
+    """Return a view of an artifact and its parity."""
     rows = {
         "file": f"{artifact.path}  ({units.format_quantity(artifact.size_bytes, 'bytes')})",
         "sha256": artifact.sha256,
@@ -92,7 +92,7 @@ def artifact_view(artifact: Artifact) -> RenderableType:
 
 
 def device_view(profile: DeviceProfile, info: DeviceInfo) -> RenderableType:
-    """Show what a board says of itself."""
+    """Return a view of what a board says of itself."""
     memory = "unknown" if info.memory_bytes is None else units.format_quantity(info.memory_bytes, "bytes")
     rows = {
         "device": f"{profile.name}  {profile.address}",
@@ -110,7 +110,7 @@ def device_view(profile: DeviceProfile, info: DeviceInfo) -> RenderableType:
 
 
 def devices_view(profiles: Sequence[DeviceProfile]) -> RenderableType:
-    """Show the known devices."""
+    """Return a view of the known devices."""
     table = _table("name", "address", "profile", "meter", "tags")
     for p in profiles:
         table.add_row(p.name, p.address, p.board or "–", p.meter, ", ".join(f"{k}={v}" for k, v in p.tags.items()))
@@ -118,7 +118,7 @@ def devices_view(profiles: Sequence[DeviceProfile]) -> RenderableType:
 
 
 def releases_view(releases: Sequence[Release]) -> RenderableType:
-    """Show what is installed on a board."""
+    """Return a view of what is installed on a board."""
     table = _table("", "model", "release", "variant", "checked", "path")
     for r in releases:
         table.add_row("current" if r.current else "", r.model, r.id, r.label, r.checked_utc, r.path)
@@ -126,7 +126,7 @@ def releases_view(releases: Sequence[Release]) -> RenderableType:
 
 
 def plan_view(candidates: Sequence[Candidate], device_time_s: float) -> RenderableType:
-    """Show what a search would try."""
+    """Return a view of what a search would try."""
     table = _table("method", "criterion", "ratio", "format", "precision", "threads")
     for c in candidates:
         pruned = (
@@ -138,7 +138,7 @@ def plan_view(candidates: Sequence[Candidate], device_time_s: float) -> Renderab
 
 
 def findings_view(findings: Sequence[Finding]) -> RenderableType:
-    """Show what doctor found, and the fix beside what is wrong."""
+    """Return a view of what doctor found, and the fix beside what is wrong."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for f in findings:
         mark = Text("ok", style="green") if f.ok else Text("fix", style="bold red")
@@ -173,11 +173,15 @@ def _variant_row(m: Measurement, baseline: Measurement | None) -> list[str]:
         units.format_quantity(m.artifact.size_bytes, "bytes"),
         "–" if m.accuracy is None else units.format_quantity(m.accuracy, "ratio"),
         _time(m.latency.p50_s),
-        f"{_time(m.latency.p50_ci_s[0])} – {_time(m.latency.p50_ci_s[1])}",
+        _interval(m),
         _time(m.latency.p95_s),
         faster,
         "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
     ]
+
+
+def _interval(m: Measurement) -> str:
+    return " – ".join(_time(bound) for bound in m.latency.p50_ci_s)
 
 
 def _doubt(m: Measurement) -> str:

@@ -12,7 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 for command in (init, deploy, search, prune, export, bench, choose, doctor):
     app.command()(getattr(command, command.__name__.rpartition(".")[2]))

@@ -26,4 +26,4 @@ def doctor(
         findings = examine(device, lambda: optional_config(config))
         broken = sum(not finding.ok for finding in findings)
         out.show({"findings": findings}, lambda: findings_view(findings), f"{broken} problems")
-        raise typer.Exit(EXIT_USAGE if broken else EXIT_OK)
+        out.exit_code = EXIT_USAGE if broken else EXIT_OK
