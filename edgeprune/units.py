@@ -55,9 +55,11 @@ def parse_quantity(text: str, unit: str) -> float:
         raise UsageError(f"{text!r} is not a number with a unit.", f"Write it like {_example(unit)!r}.")
     number, suffix = match.groups()
     if suffix not in spellings:
-        guess = nearest(suffix, [s for s in spellings if s])
+        named = [spelling for spelling in spellings if spelling]
+        other_case = {spelling.lower(): spelling for spelling in named}
+        guess = other_case.get(suffix.lower()) or nearest(suffix, named)
         hint = f"Did you mean {number + guess!r}? " if guess else ""
-        known = ", ".join(s for s in spellings if s)
+        known = ", ".join(named)
         raise UsageError(f"{text!r} has no unit that fits.", f"{hint}Known units here: {known}.")
     return float(number) * spellings[suffix]
 
