@@ -1,0 +1,95 @@
+"""What tests of several areas share: a small real project, trained once."""
+
+import shutil
+import textwrap
+
+import pytest
+
+MODEL = """
+    from torch import nn
+
+    def build():
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4),
+        )
+"""
+DATA = """
+    import torch
+
+    def batches(seed, count):
+        generator = torch.Generator().manual_seed(seed)
+        stripes = torch.stack([torch.sin(torch.arange(8.0) * (k + 1)).expand(8, 8) for k in range(4)])
+        result = []
+        for _ in range(count):
+            targets = torch.randint(0, 4, (32,), generator=generator)
+            noise = torch.randn(32, 1, 8, 8, generator=generator)
+            result.append((stripes[targets].unsqueeze(1) + 0.5 * noise, targets))
+        return result
+
+    def train():
+        return batches(0, 12)
+
+    def test():
+        return batches(1, 4)
+"""
+CONFIG = """
+    [model]
+    factory = "model:build"
+    weights = "weights.safetensors"
+    inputs = [{ name = "image", shape = [1, 1, 8, 8], dtype = "float32" }]
+
+    [data]
+    train = "data:train"
+    test = "data:test"
+
+    [finetune]
+    epochs = 1
+
+    [search]
+    ratios = [0.5]
+    formats = ["onnx"]
+    precisions = ["fp32"]
+    plan = "quick"
+
+    [goal]
+    minimize = ["latency", "size"]
+    constraints = ["accuracy_drop <= 20pt"]
+"""
+
+
+def write_project(folder):
+    """Write model.py, data.py, trained weights and edgeprune.toml."""
+    import torch
+    from safetensors.torch import save_model
+
+    for name, text in {"model.py": MODEL, "data.py": DATA, "edgeprune.toml": CONFIG}.items():
+        (folder / name).write_text(textwrap.dedent(text), "utf-8")
+    scope = {}
+    exec(textwrap.dedent(MODEL) + textwrap.dedent(DATA), scope)
+    torch.manual_seed(0)
+    model = scope["build"]()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(3):
+        for inputs, targets in scope["train"]():
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+    save_model(model.eval(), str(folder / "weights.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def trained_project(tmp_path_factory):
+    """A project that no test may change."""
+    folder = tmp_path_factory.mktemp("trained") / "stripes"
+    folder.mkdir()
+    write_project(folder)
+    return folder
+
+
+@pytest.fixture
+def project(trained_project, tmp_path, monkeypatch):
+    """A project of the test's own, and an agent root of its own."""
+    monkeypatch.setenv("EDGEPRUNE_AGENT_ROOT", str(tmp_path / "board"))
+    return shutil.copytree(trained_project, tmp_path / "stripes")

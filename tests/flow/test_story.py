@@ -1,0 +1,150 @@
+"""The whole story on the real agent: measured, chosen, installed, resumed, rolled back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeprune import config, deploying, flow
+from edgeprune.devices import connect, resolve
+from edgeprune.errors import ChoiceError
+from edgeprune.flow import Goal
+from edgeprune.store import RunStore
+
+
+def goal_of(folder, **overrides):
+    loaded = config.load(folder / "edgeprune.toml")
+    return loaded, Goal.of(loaded, **overrides)
+
+
+def run_story(folder, *, install=True, listener=lambda event: None, **overrides):
+    loaded, goal = goal_of(folder, **overrides)
+    return flow.run(loaded, "local", goal, install=install, listener=listener)
+
+
+def samples(folder):
+    with RunStore.open("sqlite:///.edgeprune/runs.db", folder) as store:
+        run = store.runs()[0]
+        device = run.info["board"]["device_id"]
+        return {
+            (variant.label, repeat.index): len(repeat.samples_ns)
+            for variant, plan in store.entries(run.id)
+            for repeat in store.repeats(variant.artifact.sha256, device, plan)
+        }
+
+
+@pytest.fixture(scope="module")
+def deployed(trained_project, tmp_path_factory):
+    """A project that was deployed once; its tests only read."""
+    import shutil
+
+    base = tmp_path_factory.mktemp("story")
+    os.environ["EDGEPRUNE_AGENT_ROOT"] = str(base / "board")
+    folder = shutil.copytree(trained_project, base / "stripes")
+    yield folder, run_story(folder)
+    del os.environ["EDGEPRUNE_AGENT_ROOT"]
+
+
+def test_winner_is_installed_and_healthy(deployed):
+    _, result = deployed
+    assert result.release is not None
+    assert Path(result.release.path).is_dir()
+    with connect(resolve("local", None)) as session:
+        status = deploying.status(session, "stripes")
+    assert status is not None
+    assert status.current
+    assert status.sha256 == result.choice.winner.artifact.sha256
+
+
+def test_accuracy_on_the_device_equals_the_hosts(deployed):
+    _, result = deployed
+    for m in result.measurements:
+        assert m.device_accuracy == m.variant.accuracy
+
+
+def test_json_has_the_keys_that_scripts_hold_on_to(deployed):
+    _, result = deployed
+    data = json.loads(json.dumps(result.to_data(), allow_nan=False))
+    assert set(data) >= {
+        "run", "device", "baseline", "variants", "front", "winner", "reason", "release", "verdict", "device_time_s", "wall_s"
+    }  # fmt: skip
+    assert set(data["winner"]) >= {
+        "id", "method", "criterion", "ratio", "format", "precision", "runtime", "threads", "params", "macs", "size_bytes",
+        "accuracy", "device_accuracy", "latency", "energy", "peak_memory_bytes", "verdict",
+    }  # fmt: skip
+    assert data["winner"]["energy"] is None
+    assert data["winner"]["missing"]["energy"]
+    assert set(data["release"]) >= {"name", "path", "previous"}
+    assert data["baseline"]["method"] == "dense"
+    assert {data["winner"]["id"], *data["front"]} <= {v["id"] for v in data["variants"]}
+
+
+def test_second_deploy_measures_nothing_and_installs_nothing_new(deployed):
+    folder, result = deployed
+    before = samples(folder)
+    events = []
+    again = run_story(folder, listener=events.append)
+    assert samples(folder) == before
+    assert again.run == result.run
+    assert again.release.id == result.release.id
+    assert not [e for e in events if e.stage == "measure"]
+
+
+def test_choose_again_needs_no_device(deployed, monkeypatch):
+    folder, result = deployed
+    monkeypatch.setenv("EDGEPRUNE_AGENT_ROOT", "/nowhere")
+    loaded, goal = goal_of(folder, minimize=["size"])
+    again = flow.choose_again(loaded, goal, result.run[:6])
+    assert again.choice.winner.artifact.size_bytes == min(m.artifact.size_bytes for m in result.measurements)
+
+
+def test_goal_that_nothing_reaches_names_the_nearest_miss(deployed):
+    folder, _ = deployed
+    loaded, goal = goal_of(folder, constraints=["latency <= 1ns"])
+    with pytest.raises(ChoiceError, match="latency"):
+        flow.choose_again(loaded, goal, None)
+
+
+def test_accuracy_that_nothing_reaches_is_exit_1(deployed):
+    folder, _ = deployed
+    command = [sys.executable, "-m", "edgeprune", "choose", "--min-accuracy", "100.5%", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["type"] == "ChoiceError"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_killed_deploy_loses_no_measured_repeat_and_goes_on(project, number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeprune", "deploy", "--device", "local"],
+        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for_repeats(project, 2)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    before = samples(project)
+    assert len(before) >= 2
+    result = run_story(project)
+    after = samples(project)
+    assert {key: after[key] for key in before} == before
+    assert len(after) == 6
+    assert result.release is not None
+
+
+def wait_for_repeats(folder, count, limit_s=120):
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if (folder / ".edgeprune" / "runs.db").exists():
+            try:
+                if len(samples(folder)) >= count:
+                    return
+            except IndexError:  # the run is not begun yet
+                pass
+        time.sleep(0.2)
+    raise AssertionError(f"no {count} repeats within {limit_s} s")
