@@ -1,0 +1,148 @@
+"""nn.Module -> ATen graph, by torch.export, with the names of the tensors that the module holds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
+
+from edgeprune.errors import ModelError, PruneError
+
+FORWARD_ERRORS = (
+    RuntimeError, ValueError, TypeError, LookupError, AssertionError, AttributeError, ArithmeticError,
+)  # fmt: skip
+"""What a user's `forward` raises when something does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A model as a graph.
+
+    Attributes:
+        program: What torch.export gave.
+        state: Placeholder to the name of the parameter or buffer behind it; tied tensors share their first name.
+        inputs: Placeholders of the model's own inputs, in order.
+    """
+
+    program: ExportedProgram
+    state: dict[str, str]
+    inputs: tuple[str, ...]
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of a model.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        The copy.
+
+    Raises:
+        ModelError: The model holds something that cannot be copied.
+    """
+    try:
+        return deepcopy(model)
+    except FORWARD_ERRORS as error:
+        raise ModelError(
+            f"The model cannot be copied ({first_line(error)}).",
+            "Keep only parameters, buffers and plain values on its modules; no tensor computed from them.",
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its type."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer of a model by name, tied ones under each of their names."""
+    return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+
+
+def canonical_names(model: nn.Module) -> dict[str, str]:
+    """Return for each parameter and buffer the first name under which the same tensor is known."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors(model).items()}
+
+
+def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Captured:
+    """Export a model that is in eval mode and known to run.
+
+    Args:
+        model: Left as it was.
+        example_inputs: Positional arguments of its forward.
+
+    Returns:
+        The graph and its names.
+
+    Raises:
+        PruneError: torch.export cannot follow the model's Python code.
+    """
+    exportable = copied(model)
+    for parameter in exportable.parameters():
+        # With gradients off, torch replaces attention by one fused call that hides its channels.
+        parameter.requires_grad_(parameter.is_floating_point())
+    try:
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
+            warnings.filterwarnings("ignore", module=r"torch\.")
+            program = torch.export.export(exportable, tuple(example_inputs), strict=False)
+    except FORWARD_ERRORS as error:
+        raise PruneError(
+            f"torch.export cannot capture the model: {first_line(error)}",
+            "Make `forward` independent of tensor values (no `if` on a tensor, no `.item()`), then try again.",
+        ) from error
+    names = canonical_names(exportable)
+    signature = program.graph_signature
+    held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    return Captured(program, {key: names[name] for key, name in held.items()}, tuple(signature.user_inputs))
+
+
+def run(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
+    """Run a model without gradients.
+
+    Args:
+        model: In eval mode.
+        inputs: Positional arguments of its forward; not modified.
+
+    Returns:
+        Its output tensors, in order.
+    """
+    with torch.no_grad():
+        found = model(*deepcopy(tuple(inputs)))
+    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+
+def checked_run(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
+    """Run a model that is not known to run.
+
+    Args:
+        model: In eval mode.
+        inputs: Positional arguments of its forward; not modified.
+
+    Returns:
+        Its output tensors, in order.
+
+    Raises:
+        ModelError: It does not run on these inputs, or its outputs are not finite.
+    """
+    try:
+        outputs = run(model, inputs)
+    except FORWARD_ERRORS as error:
+        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in tree_leaves(tuple(inputs)) if isinstance(leaf, Tensor))
+        raise ModelError(
+            f"The model does not run on example inputs of shape {shapes}: {first_line(error)}",
+            "Give one tensor for each argument of `forward`, batch first.",
+        ) from error
+    if any(not torch.isfinite(output).all() for output in outputs):
+        raise ModelError("The model's outputs hold NaN or infinity.", "Check its weights and the example inputs.")
+    return outputs

@@ -1,0 +1,116 @@
+"""Which channel ids must go together: a union-find over numpy vectors, with the reasons why some may not go.
+
+Ids start at 1; id 0 stands for "nothing here can be removed", so uniting an id with 0 freezes it. The root of a
+class is its smallest id: the same model gives the same roots, and so the same recipe.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids: TypeAlias = NDArray[np.int64]
+
+
+class Classes:
+    """Channel ids, the classes they were united into, and the frozen ones among these."""
+
+    def __init__(self) -> None:
+        self._parent: Ids = np.zeros(1, dtype=np.int64)
+        self._reason: Ids = np.zeros(1, dtype=np.int64)
+        self._size = 1
+        self._reasons = ["no channel"]
+
+    def __len__(self) -> int:
+        return self._size
+
+    def fresh(self, count: int) -> Ids:
+        """Return `count` new ids, each its own class.
+
+        Args:
+            count: How many.
+
+        Returns:
+            Ascending ids, shape (count,).
+        """
+        ids = np.arange(self._size, self._size + count, dtype=np.int64)
+        self._size += count
+        if self._size > len(self._parent):
+            room = max(2 * len(self._parent), self._size)
+            self._parent = np.concatenate([self._parent, np.arange(len(self._parent), room, dtype=np.int64)])
+            self._reason = np.concatenate([self._reason, np.zeros(room - len(self._reason), dtype=np.int64)])
+        return ids
+
+    def roots(self, ids: Ids) -> Ids:
+        """Return the class of each id, as the smallest id in it.
+
+        Args:
+            ids: Any shape.
+
+        Returns:
+            Roots, the same shape.
+        """
+        found = self._parent[ids]
+        while True:
+            above = self._parent[found]
+            if np.array_equal(above, found):
+                break
+            found = above
+        self._parent[ids] = found
+        return found
+
+    def union(self, left: Ids, right: Ids, reason: str) -> None:
+        """Unite the ids at equal positions; an id that meets 0 is frozen.
+
+        Args:
+            left: Any shape.
+            right: Broadcasts with `left`.
+            reason: Why, for those that meet 0.
+        """
+        left, right = (side.ravel() for side in np.broadcast_arrays(left, right))
+        both = (left != 0) & (right != 0)
+        self.freeze(np.concatenate([left[~both], right[~both]]), reason)
+        old = self.roots(np.concatenate([left[both], right[both]]))
+        reasons = self._reason[old]
+        self._connect(*np.split(old, 2))
+        frozen = reasons != 0
+        self._note(self.roots(old[frozen]), reasons[frozen])
+
+    def _connect(self, left: Ids, right: Ids) -> None:
+        while True:
+            apart = left != right
+            if not apart.any():
+                return
+            left, right = left[apart], right[apart]
+            np.minimum.at(self._parent, np.maximum(left, right), np.minimum(left, right))
+            left, right = self.roots(left), self.roots(right)
+
+    def _note(self, roots: Ids, reasons: Ids) -> None:
+        """Keep the earliest reason of each root."""
+        earlier = np.where(self._reason[roots] == 0, len(self._reasons), self._reason[roots])
+        self._reason[roots] = earlier
+        np.minimum.at(self._reason, roots, reasons)
+
+    def freeze(self, ids: Ids, reason: str) -> None:
+        """Keep the classes of `ids` whole.
+
+        Args:
+            ids: Any shape; zeros are passed over.
+            reason: Why, as the report will say it.
+        """
+        ids = ids[ids != 0]
+        if not len(ids):
+            return
+        if self._reasons[-1] != reason:
+            self._reasons.append(reason)
+        roots = self.roots(ids)
+        self._note(roots, np.full(len(roots), len(self._reasons) - 1, dtype=np.int64))
+
+    def reason(self, identifier: int) -> str | None:
+        """Return why the class of an id is frozen, or None if it is not."""
+        if identifier == 0:
+            return self._reasons[0]
+        index = int(self._reason[self.roots(np.array([identifier]))[0]])
+        return self._reasons[index] if index else None

@@ -1,0 +1,100 @@
+"""The masked dense network: the whole graph, with removed channels set to zero wherever an op sums over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.fx import Interpreter, Node
+from torch.utils._pytree import tree_leaves
+
+from edgeprune.pruning.capture import Captured
+from edgeprune.pruning.labels import Labels
+from edgeprune.pruning.nodes import op_name
+from edgeprune.pruning.rules import RULES
+from edgeprune.pruning.trace import Trace
+
+
+class MaskedNetwork:
+    """Runs a captured model as if the removed channels were not there, without removing them.
+
+    Args:
+        captured: The model's graph.
+        trace: Its labels.
+        gone: For each channel id whether it is removed.
+    """
+
+    def __init__(self, captured: Captured, trace: Trace, gone: NDArray[np.bool_]) -> None:
+        self._captured = captured
+        self._interpreter = _Masking(captured.program.graph_module, trace, gone)
+
+    def run(self, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:
+        """Compute the outputs.
+
+        Args:
+            state: Parameters and buffers of the dense model by name.
+            inputs: The model's inputs; not modified.
+
+        Returns:
+            Output tensors, in order.
+        """
+        program = self._captured.program
+        given = iter(tree_leaves(deepcopy(tuple(inputs))))
+        arguments = []
+        for spec in program.graph_signature.input_specs:
+            name = spec.arg.name
+            if name in self._captured.state:
+                arguments.append(state[self._captured.state[name]])
+            elif name in self._captured.inputs:
+                arguments.append(next(given))
+            else:
+                arguments.append(program.constants[spec.target or ""])
+        with torch.no_grad():
+            found = self._interpreter.run(*arguments, enable_io_processing=False)
+        return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+    def masked_norms(self) -> tuple[str, ...]:
+        """Return the norms whose statistics lost channels, by op."""
+        return tuple(self._interpreter.masked_norms)
+
+
+class _Masking(Interpreter):
+    def __init__(self, module: torch.fx.GraphModule, trace: Trace, gone: NDArray[np.bool_]) -> None:
+        super().__init__(module)
+        self._trace, self._gone = trace, gone
+        self.masked_norms: dict[str, None] = {}
+
+    def run_node(self, node: Node) -> Any:
+        rule = RULES.get(op_name(node)) if node.op == "call_function" else None
+        if rule is None or not (rule.masks or rule.reference):
+            return super().run_node(node)
+        given, keywords = self.fetch_args_kwargs_from_env(node)
+        arguments = list(given)
+        keep = [self._keep(argument) for argument in node.args]
+        if rule.reference is not None:
+            if keep[0] is not None:
+                self.masked_norms[node.name] = None
+            return rule.reference(node.target, arguments, keywords, keep)
+        for position in rule.masks:
+            mask = keep[position] if position < len(keep) else None
+            if mask is not None:
+                arguments[position] = torch.where(mask, arguments[position], 0)
+        return node.target(*arguments, **keywords)  # type: ignore[operator]
+
+    def _keep(self, argument: object) -> Tensor | None:
+        """Return a mask that broadcasts over an argument, True where it is kept; None if all of it is."""
+        labels = self._trace.labels.get(argument) if isinstance(argument, Node) else None
+        if not isinstance(labels, Labels):
+            return None
+        mask: Tensor | None = None
+        for dim, ids in labels.axes.items():
+            kept = ~self._gone[ids]
+            if not kept.all():
+                along = torch.from_numpy(kept).reshape([-1 if d == dim else 1 for d in range(len(labels.shape))])
+                mask = along if mask is None else mask & along
+        return mask

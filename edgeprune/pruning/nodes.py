@@ -1,0 +1,64 @@
+"""Facts that are read off a node of the ATen graph."""
+
+from __future__ import annotations
+
+import operator
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.fx import Node
+from torch.utils._pytree import tree_map_only
+
+from edgeprune.pruning.labels import Labels
+
+_FRAME = re.compile(r'File "(.+)", line (\d+), in')
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def op_name(node: Node) -> str:
+    """Return the name by which rules know a node's op: in-place forms count as their plain form."""
+    if node.target is operator.getitem:
+        return "getitem"
+    if isinstance(node.target, OpOverload):
+        namespace, _, name = node.target._schema.name.partition("::")
+        return (name.rstrip("_") or name) if namespace == "aten" else f"{namespace}::{name}"
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def writes(node: Node) -> bool:
+    """Return whether a node's op changes one of its arguments."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Return the shape of a node's value; () if it is no tensor."""
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def unlabelled(node: Node) -> Any:
+    """Return labels without channels for whatever a node gives: one tensor or several."""
+    return tree_map_only(Tensor, lambda value: Labels(tuple(value.shape)), node.meta.get("val"))
+
+
+def source_of(node: Node) -> str:
+    """Return "file:line" of the user's code that a node came from; "" if torch did not record it."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    own = [(file, line) for file, line in frames if not file.startswith(_TORCH)] or frames
+    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
+
+
+def place_of(node: Node) -> str:
+    """Return a node's op and its line in the user's code: "view (model.py:31)"."""
+    source = source_of(node)
+    return f"{op_name(node)} ({source})" if source else op_name(node)
+
+
+def module_of(node: Node) -> str | None:
+    """Return the name of the innermost module that a node was called from; None if torch did not record it."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]) if stack else None

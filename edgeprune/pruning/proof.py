@@ -1,0 +1,145 @@
+"""Proof that a pruned network is the dense one with the removed channels masked.
+
+Both are run on the example inputs and on random ones, with the network's own weights and with perturbed ones: an
+untrained head of zeros, a norm that scales by zero or a row of equal statistics would hide a wrong cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from edgeprune.errors import PruneError
+from edgeprune.pruning.capture import FORWARD_ERRORS, copied, first_line, run, tensors
+from edgeprune.pruning.masking import MaskedNetwork
+from edgeprune.pruning.result import ProofReport
+from edgeprune.pruning.surgery import replay
+from edgeprune.values.recipe import PruneRecipe
+
+TOLERANCE = 1e-5
+"""DESIGN section 5: masked and pruned outputs agree to this, relative to the largest output."""
+
+
+def prove(
+    dense: nn.Module, masked: MaskedNetwork, recipe: PruneRecipe, inputs: Sequence[Any], seed: int, mode: str
+) -> ProofReport:
+    """Compare what a recipe makes of a network with the masked network.
+
+    Args:
+        dense: The network before, in eval mode.
+        masked: The same network, masked.
+        recipe: What was cut.
+        inputs: Example inputs.
+        seed: Of the random inputs and perturbed weights.
+        mode: How the pruned network is run, for the report.
+
+    Returns:
+        The largest differences.
+
+    Raises:
+        PruneError: The pruned network does not run, or is not the masked one, or the comparison shows nothing.
+    """
+    try:
+        found, dtype = _compare(dense, masked, recipe, inputs, seed), "float32"
+        if found[1] > TOLERANCE:
+            found, dtype = _compare_in_double(found, dense, masked, recipe, inputs, seed)
+    except FORWARD_ERRORS as error:
+        raise PruneError(
+            f"The pruned model does not run: {first_line(error)}",
+            "Its forward holds a width as a number; compute it from a tensor's shape, or exclude the layers before it.",
+        ) from error
+    max_abs, relative, count = found
+    if not relative <= TOLERANCE:
+        raise PruneError(
+            f"The pruned network differs from the masked dense one by {relative:.1e} of its outputs, "
+            f"{TOLERANCE:.0e} allowed; nothing was changed.",
+            "Exclude the layers in question, and report the model: this is a gap in a rule of EdgePrune.",
+        )
+    return ProofReport(max_abs, relative, TOLERANCE, count, mode, dtype, masked.masked_norms())
+
+
+Found = tuple[float, float, int]
+"""Largest absolute difference, largest relative one, number of batches."""
+
+
+def _compare_in_double(
+    single: Found, dense: nn.Module, masked: MaskedNetwork, recipe: PruneRecipe, inputs: Sequence[Any], seed: int
+) -> tuple[Found, str]:
+    # Tell rounding from a wrong cut; a network that cannot run in float64 has to stand by what float32 says.
+    wide = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, tuple(inputs))
+    try:
+        return _compare(copied(dense).double(), masked, recipe, wide, seed), "float64"
+    except FORWARD_ERRORS:
+        return single, "float32"
+
+
+def _compare(dense: nn.Module, masked: MaskedNetwork, recipe: PruneRecipe, inputs: Sequence[Any], seed: int) -> Found:
+    generator = torch.Generator().manual_seed(seed)
+    batches = [tuple(inputs), _random_like(inputs, generator)]
+    max_abs, max_relative, n_shown = 0.0, 0.0, 0
+    for own in (True, False):
+        network = dense if own else _perturbed(dense, generator)
+        pruned = replay(network, recipe)
+        for batch in batches:
+            expected = masked.run(tensors(network), batch)
+            absolute, relative = _difference(run(pruned, batch), expected)
+            if _shows_nothing(expected):
+                continue
+            max_abs = max(max_abs, absolute) if own else max_abs
+            max_relative = max(max_relative, relative)
+            n_shown += 1
+    if not n_shown:
+        raise PruneError(
+            "The masked network's outputs are all zero or not finite, so that comparing them proves nothing.",
+            "Give example inputs on which the model answers.",
+        )
+    return max_abs, max_relative, n_shown
+
+
+def _shows_nothing(expected: list[Tensor]) -> bool:
+    # Whether outputs are all zero, or hold NaN: noise may lie where a model is not defined.
+    zero = not any(bool(output.count_nonzero()) for output in expected)
+    return zero or not all(bool(torch.isfinite(output).all()) for output in expected)
+
+
+def _difference(found: list[Tensor], expected: list[Tensor]) -> tuple[float, float]:
+    if [tuple(output.shape) for output in found] != [tuple(output.shape) for output in expected]:
+        raise RuntimeError("its outputs have other shapes")
+    absolute, relative = 0.0, 0.0
+    for output, reference in zip(found, expected, strict=True):
+        if not output.numel():
+            continue
+        largest = float((output.double() - reference.double()).abs().max())
+        scale = float(reference.double().abs().max())
+        absolute = max(absolute, largest)
+        relative = max(relative, largest / scale if scale > 0 else (float("inf") if largest > 0 else 0.0))
+    return absolute, relative
+
+
+def _random_like(inputs: Sequence[Any], generator: torch.Generator) -> tuple[Any, ...]:
+    """Return normal noise with each float input's own mean and spread; other inputs with their examples shuffled."""
+
+    def draw(value: Tensor) -> Tensor:
+        if value.is_floating_point() and value.numel():
+            spread = value.std() if value.numel() > 1 else value.abs().mean()
+            noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            return noise * (spread if spread > 0 else 1.0) + value.mean()
+        return value[torch.randperm(len(value), generator=generator)] if value.dim() else value
+
+    drawn: tuple[Any, ...] = tree_map_only(Tensor, draw, tuple(inputs))
+    return drawn
+
+
+def _perturbed(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Return a copy with every float element scaled by its own factor in [0.5, 1.5], and zeros made small numbers."""
+    copy = copied(model)
+    with torch.no_grad():
+        for tensor in {id(t): t for t in tensors(copy).values()}.values():
+            if tensor.is_floating_point():
+                factor = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) + 0.5
+                tensor.copy_(torch.where(tensor == 0, 0.1 * factor, tensor * factor))
+    return copy

@@ -1,0 +1,72 @@
+"""nn.Module + PruneSpec -> a smaller nn.Module, by one of the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from edgeprune.errors import ModelError, UsageError
+from edgeprune.pruning.capture import checked_run, copied, tensors
+from edgeprune.pruning.exclusion import check_patterns
+from edgeprune.pruning.result import PruneResult
+from edgeprune.registry import Registry
+from edgeprune.values.event import Listener, ignore
+from edgeprune.values.spec import PruneSpec
+
+METHODS = Registry("pruning method", {"channel": "edgeprune.pruning.channels:prune_channels"})
+
+
+def prune(
+    model: nn.Module,
+    spec: PruneSpec,
+    *,
+    example_inputs: tuple[Tensor, ...],
+    calibration: Iterable[Any] | None = None,
+    listener: Listener = ignore,
+) -> PruneResult:
+    """Prune a model, and prove that what is left computes what it should.
+
+    Args:
+        model: Any module that torch.export can capture; never touched.
+        spec: How to prune.
+        example_inputs: Positional arguments of the model's forward, batch first.
+        calibration: Loader of (inputs, targets) for criteria that need data.
+        listener: Hears of progress.
+
+    Returns:
+        The pruned copy, its recipe, a report of every group, and the proof.
+
+    Raises:
+        UsageError: This version has no such method.
+        ModelError: Model and example inputs do not fit together, or give NaN.
+        PruneError: The model cannot be captured, nothing can be pruned, or the result was not proved.
+    """
+    if spec.method not in METHODS:
+        raise UsageError(
+            f"This version cannot prune by the method {spec.method!r}.", f"Available: {', '.join(METHODS)}."
+        )
+    inputs = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
+    _check_tensors(model, inputs)
+    check_patterns(model, spec.exclude)
+    if isinstance(calibration, Iterator):
+        calibration = list(calibration)  # every step reads it again
+    working = copied(model).eval()
+    checked_run(working, inputs)
+    result: PruneResult = METHODS.load(spec.method)(working, spec, inputs, calibration, listener)
+    for before, after in zip(model.modules(), result.model.modules(), strict=True):
+        after.training = before.training
+    return result
+
+
+def _check_tensors(model: nn.Module, inputs: tuple[Any, ...]) -> None:
+    # Refuse what the proof could not hold for: other devices, half precision, a mixture.
+    held = {name: tensor for name, tensor in tensors(model).items() if tensor.is_floating_point()}
+    given = {f"input {n}": leaf for n, leaf in enumerate(tree_leaves(inputs)) if isinstance(leaf, Tensor)}
+    for name, tensor in {**held, **given}.items():
+        if tensor.device.type != "cpu":
+            raise ModelError(f"{name} is on {tensor.device}.", "Move the model and its inputs to the CPU: model.cpu().")
+        if tensor.is_floating_point() and tensor.element_size() < 4:
+            raise ModelError(f"{name} is {tensor.dtype}.", "Prune in float32: model.float().")

@@ -1,0 +1,113 @@
+"""Ops that gather many elements into one, or that let elements of one dimension depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.fx import Node
+from torch.utils._pytree import tree_map_only
+
+from edgeprune.pruning.labels import Labels
+from edgeprune.pruning.nodes import shape_of, unlabelled
+from edgeprune.pruning.rules.rule import Rule, Rules
+from edgeprune.pruning.trace import Trace
+
+
+def _dims(x: Labels, dims: int | Sequence[int] | None) -> list[int]:
+    rank = len(x.shape)
+    if dims is None or (not isinstance(dims, int) and len(dims) == 0):
+        return list(range(rank))
+    return [dim % rank for dim in ([dims] if isinstance(dims, int) else dims)] if rank else []
+
+
+def _dropped(x: Labels, dims: list[int], shape: tuple[int, ...]) -> Labels:
+    # Labels of x after `dims` were reduced, whether or not these were kept with length 1.
+    left = [dim for dim in range(len(x.shape)) if dim not in dims]
+    if len(shape) == len(x.shape):
+        return x.renumbered({dim: dim for dim in left}, shape)
+    return x.renumbered({dim: position for position, dim in enumerate(left)}, shape)
+
+
+def _reduce(trace: Trace, node: Node, x: Labels, *arguments: Any, dim: Any = None, **keywords: Any) -> Any:
+    # A statistic over dimensions: channels among these have to stay.
+    given = arguments[0] if arguments else dim
+    return _reduced(trace, node, x, None if isinstance(given, bool) else given)
+
+
+def _norm(trace: Trace, node: Node, x: Labels, order: Any = 2, dim: Any = None, *rest: Any, **keywords: Any) -> Any:
+    return _reduced(trace, node, x, dim)
+
+
+def _extreme(trace: Trace, node: Node, x: Labels, *arguments: Any, **keywords: Any) -> Any:
+    # max and min: over a dimension, over everything, or of two tensors.
+    if arguments and isinstance(arguments[0], Labels):
+        return trace.unify([x, arguments[0]], shape_of(node))
+    return _reduce(trace, node, x, *arguments, **keywords)
+
+
+def _reduced(trace: Trace, node: Node, x: Labels, dim: Any) -> Any:
+    dims = _dims(x, dim)
+    x = trace.freeze_axes(x, dims, "is reduced by")
+    return tree_map_only(Labels, lambda value: _dropped(x, dims, value.shape), unlabelled(node))
+
+
+def _sum(trace: Trace, node: Node, x: Labels, dim: Any = None, *rest: Any, **keywords: Any) -> Labels:
+    # A sum over channels is what is left of it when some are gone.
+    dims = _dims(x, dim)
+    for each in dims:
+        x = x.without(each)
+    return _dropped(x, dims, shape_of(node))
+
+
+def _across(trace: Trace, node: Node, x: Labels, dim: int = -1, *rest: Any, **keywords: Any) -> Any:
+    # Softmax and its like: every element depends on all others of its dimension.
+    x = trace.freeze_axes(x, [dim], "is weighed against all others in") if x.shape else x
+    return tree_map_only(Labels, lambda value: x.resized(value.shape), unlabelled(node))
+
+
+def _pool(n: int) -> Rule:
+    # Pool or resample the last n dimensions.
+
+    def trace_pool(trace: Trace, node: Node, x: Labels, *options: Any, **keywords: Any) -> Any:
+        kept = trace.freeze_axes(x, range(-n, 0), "is pooled by")
+        return tree_map_only(Labels, lambda value: kept.resized(value.shape), unlabelled(node))
+
+    return Rule(trace_pool)
+
+
+_POOLS = {
+    name.format(n=n): _pool(n)
+    for n in (1, 2, 3)
+    for name in (
+        "avg_pool{n}d", "max_pool{n}d", "max_pool{n}d_with_indices", "adaptive_avg_pool{n}d", "_adaptive_avg_pool{n}d",
+        "adaptive_max_pool{n}d", "upsample_nearest{n}d", "_upsample_nearest_exact{n}d", "reflection_pad{n}d",
+        "replication_pad{n}d", "fractional_max_pool{n}d",
+    )
+}  # fmt: skip
+
+_STATISTICS = (
+    "mean", "amax", "amin", "argmax", "argmin", "any", "all", "prod", "logsumexp", "median", "mode", "std", "var",
+    "nanmean", "var_mean",
+)  # fmt: skip
+_WEIGHING = (
+    "softmax", "_softmax", "log_softmax", "_log_softmax", "safe_softmax", "_safe_softmax", "cumsum", "cumprod",
+    "logcumsumexp", "sort",
+)  # fmt: skip
+
+RULES: Rules = {
+    **{name: Rule(_reduce) for name in _STATISTICS},
+    "max": Rule(_extreme),
+    "min": Rule(_extreme),
+    "norm": Rule(_norm),
+    "linalg_vector_norm": Rule(_norm),
+    "sum": Rule(_sum, masks=(0,)),
+    **{name: Rule(_across) for name in _WEIGHING},
+    **_POOLS,
+    "upsample_linear1d": _pool(1),
+    "upsample_bilinear2d": _pool(2),
+    "upsample_bicubic2d": _pool(2),
+    "_upsample_bilinear2d_aa": _pool(2),
+    "_upsample_bicubic2d_aa": _pool(2),
+    "upsample_trilinear3d": _pool(3),
+}

@@ -1,0 +1,189 @@
+"""PruneRecipe + nn.Module -> the module with its tensors sliced and its attributes following."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from edgeprune.errors import ModelError
+from edgeprune.pruning.capture import canonical_names, copied, tensors
+from edgeprune.values.recipe import PruneRecipe, Slice
+
+Value = int | tuple[int, ...]
+
+
+def replay(model: nn.Module, recipe: PruneRecipe) -> nn.Module:
+    """Cut a fresh model in the same way.
+
+    Args:
+        model: Built like the one that was pruned; left as it is.
+        recipe: What was cut.
+
+    Returns:
+        A pruned copy, with the kept slices of `model`'s own tensors.
+    """
+    pruned = copied(model)
+    cut(pruned, recipe)
+    return pruned
+
+
+def cut(model: nn.Module, recipe: PruneRecipe) -> None:
+    """Slice a model in place.
+
+    Args:
+        model: Changed; whole if the recipe does not fit it.
+        recipe: What to cut.
+    """
+    kept = kept_indices(recipe)
+    held = tensors(model)
+    for cut_ in recipe.cuts:
+        for slice_ in cut_.slices:
+            _check(held, slice_)
+    modules = dict(model.named_modules())
+    for name, attribute, _ in recipe.attributes:
+        _check_attribute(modules, name, attribute)
+    _slice_all(model, kept)
+    for name, attribute, value in recipe.attributes:
+        setattr(modules[name], attribute, value)
+
+
+def kept_indices(recipe: PruneRecipe) -> dict[tuple[str, int], list[int]]:
+    """Return for each cut tensor dimension the indices that every group leaves there, ascending."""
+    kept: dict[tuple[str, int], set[int]] = {}
+    for group in recipe.cuts:
+        for slice_ in group.slices:
+            spot = (slice_.tensor, slice_.dim)
+            kept[spot] = kept.get(spot, set(slice_.kept)) & set(slice_.kept)
+    return {spot: sorted(indices) for spot, indices in kept.items()}
+
+
+def _check(held: Mapping[str, Tensor], slice_: Slice) -> None:
+    tensor = held.get(slice_.tensor)
+    step = "Build the model with the code and the sizes with which it was pruned."
+    if tensor is None:
+        raise ModelError(f"The recipe cuts {slice_.tensor!r}, and the model has no such tensor.", step)
+    if slice_.dim >= tensor.dim() or tensor.shape[slice_.dim] != slice_.size:
+        raise ModelError(
+            f"The recipe cuts dimension {slice_.dim} of {slice_.tensor!r} from length {slice_.size}, "
+            f"and its shape is {tuple(tensor.shape)}.",
+            step,
+        )
+    if not slice_.kept or min(slice_.kept) < 0 or max(slice_.kept) >= slice_.size:
+        raise ModelError(f"The recipe keeps indices of {slice_.tensor!r} that do not exist.", "Prune again.")
+
+
+def _check_attribute(modules: Mapping[str, nn.Module], name: str, attribute: str) -> None:
+    if name not in modules or not hasattr(modules[name], attribute):
+        raise ModelError(
+            f"The recipe sets {attribute!r} of module {name!r}, and the model has none.",
+            "Build the model with the code with which it was pruned.",
+        )
+
+
+def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], list[int]]) -> None:
+    """Slice each tensor once, and put it back under each of its names."""
+    first = canonical_names(model)
+    held = tensors(model)
+    sliced: dict[str, Tensor] = {}
+    for (name, dim), indices in kept.items():
+        base = first[name]
+        value = sliced.get(base, held[base].detach())
+        sliced[base] = value.index_select(dim, torch.tensor(indices, device=value.device)).contiguous()
+    for name, base in first.items():
+        if base in sliced:
+            _put(model, name, held[base], sliced, base)
+
+
+def _put(model: nn.Module, name: str, old: Tensor, sliced: dict[str, Tensor], base: str) -> None:
+    if isinstance(old, nn.Parameter) and not isinstance(sliced[base], nn.Parameter):
+        sliced[base] = nn.Parameter(sliced[base], requires_grad=old.requires_grad)
+    owner, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(owner), attribute, sliced[base])
+
+
+def following_attributes(model: nn.Module, counts: Mapping[str, int]) -> tuple[tuple[str, str, Value], ...]:
+    """Return the attributes that no longer say what a sliced model's tensors are.
+
+    Args:
+        model: Already sliced.
+        counts: Modules whose width shows in no tensor of theirs, and that width.
+
+    Returns:
+        Module name, attribute and new value, for those that change.
+    """
+    changed: list[tuple[str, str, Value]] = []
+    for name, module in model.named_modules():
+        for attribute, value in _attributes(module, counts.get(name)).items():
+            if getattr(module, attribute) != value:
+                changed.append((name, attribute, value))
+    return tuple(changed)
+
+
+def _attributes(module: nn.Module, count: int | None) -> dict[str, Value]:
+    for kind, derive in _DERIVE.items():
+        if isinstance(module, kind):
+            return derive(module, count)
+    return {}
+
+
+def _convolution(module: Any, count: int | None) -> dict[str, Value]:
+    out, per_group = module.weight.shape[:2]
+    groups = module.groups
+    if groups > 1 and module.in_channels == groups:
+        groups = out // (module.out_channels // module.groups)
+    return {"out_channels": out, "in_channels": per_group * groups, "groups": groups}
+
+
+def _transposed_convolution(module: Any, count: int | None) -> dict[str, Value]:
+    into, per_group = module.weight.shape[:2]
+    groups = into if module.groups > 1 and module.in_channels == module.groups else module.groups
+    return {"in_channels": into, "out_channels": per_group * groups, "groups": groups}
+
+
+def _linear(module: Any, count: int | None) -> dict[str, Value]:
+    out, into = module.weight.shape
+    return {"out_features": out, "in_features": into}
+
+
+def _norm(module: Any, count: int | None) -> dict[str, Value]:
+    known = module.weight if module.weight is not None else module.running_mean
+    width = known.shape[0] if known is not None else count
+    return {} if width is None else {"num_features": width}
+
+
+def _group_norm(module: Any, count: int | None) -> dict[str, Value]:
+    width = module.weight.shape[0] if module.weight is not None else count
+    return {} if width is None else {"num_channels": width}
+
+
+def _layer_norm(module: Any, count: int | None) -> dict[str, Value]:
+    if module.weight is not None:
+        return {"normalized_shape": tuple(module.weight.shape)}
+    return {} if count is None or len(module.normalized_shape) != 1 else {"normalized_shape": (count,)}
+
+
+def _embedding(module: Any, count: int | None) -> dict[str, Value]:
+    return {"num_embeddings": module.weight.shape[0], "embedding_dim": module.weight.shape[1]}
+
+
+def _prelu(module: Any, count: int | None) -> dict[str, Value]:
+    return {"num_parameters": module.weight.shape[0]}
+
+
+_DERIVE: dict[type[nn.Module], Callable[[Any, int | None], dict[str, Value]]] = {
+    _ConvTransposeNd: _transposed_convolution,
+    _ConvNd: _convolution,
+    nn.Linear: _linear,
+    _NormBase: _norm,
+    nn.GroupNorm: _group_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.RMSNorm: _layer_norm,
+    nn.Embedding: _embedding,
+    nn.PReLU: _prelu,
+}
+"""Module type to the attributes that follow from its tensors; the first that fits counts."""

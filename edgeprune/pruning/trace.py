@@ -1,0 +1,170 @@
+"""The labels of a graph, and the vocabulary in which rules say how an op passes them on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.fx import Node
+
+from edgeprune.pruning.classes import Classes, Ids
+from edgeprune.pruning.labels import Labels
+from edgeprune.pruning.nodes import module_of, place_of
+
+
+@dataclass(slots=True)
+class Trace:
+    """What one walk over a graph finds out.
+
+    Attributes:
+        placeholders: Placeholder to the name of the parameter or buffer behind it.
+        cautious: Treat shapes that stand as numbers in the graph as fixed in the user's Python code.
+        classes: The channels.
+        labels: Node to the labels of its value.
+        state: Name of a parameter or buffer to its labels.
+        producers: Weights and the dimension in which they make channels, in the order of the forward pass.
+        positions: Weight to the number of places in which each of its elements is multiplied, over one pass.
+        followers: Module to the ids along the dimension that one of its attributes counts.
+        unknown: Ops without a rule that channels met, with their lines; in order, as keys.
+        here: The op being walked and its line, for reasons.
+    """
+
+    placeholders: dict[str, str]
+    cautious: bool = False
+    classes: Classes = field(default_factory=Classes)
+    labels: dict[Node, Any] = field(default_factory=dict)
+    state: dict[str, Labels] = field(default_factory=dict)
+    producers: dict[tuple[str, int], None] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    followers: dict[str, Ids] = field(default_factory=dict)
+    unknown: dict[str, None] = field(default_factory=dict)
+    here: str = ""
+
+    def enter(self, node: Node) -> None:
+        """Begin with a node: later reasons name it."""
+        self.here = place_of(node)
+
+    def union(self, left: Ids, right: Ids) -> None:
+        """Let ids at equal positions go together or not at all; what meets 0 stays."""
+        self.classes.union(left, right, f"meets channels that stay, in {self.here}")
+
+    def freeze(self, value: Labels | Ids, why: str) -> None:
+        """Keep ids, or all ids of a tensor, whole.
+
+        Args:
+            value: Ids or labels.
+            why: What the op does to them, for the report.
+        """
+        for ids in value.axes.values() if isinstance(value, Labels) else [value]:
+            self.classes.freeze(ids, f"{why} {self.here}")
+
+    def freeze_axes(self, value: Labels, dims: Sequence[int], why: str) -> Labels:
+        """Keep the ids along some dimensions.
+
+        Args:
+            value: Labels.
+            dims: Dimensions, also counted from the end.
+            why: What the op does to them, for the report.
+
+        Returns:
+            The labels without those dimensions.
+        """
+        for dim in dims:
+            self.freeze(value.ids(dim), why)
+            value = value.without(dim)
+        return value
+
+    def tie(self, grid: Ids) -> Ids:
+        """Let the rows of a grid lose the same columns.
+
+        Args:
+            grid: Ids, shape (rows, columns).
+
+        Returns:
+            The ids of the first row, shape (columns,).
+        """
+        self.union(grid, grid[:1])
+        first: Ids = grid[0]
+        return first
+
+    def unify(self, operands: Sequence[Labels], shape: tuple[int, ...]) -> Labels:
+        """Combine broadcast operands element by element.
+
+        Args:
+            operands: Labels of the operands.
+            shape: Of the result.
+
+        Returns:
+            Its labels.
+        """
+        axes: dict[int, Ids] = {}
+        free = set()
+        for dim, length in enumerate(shape):
+            found = _bound(operands, dim - len(shape))
+            for ids in found[1:]:
+                self.union(found[0], ids)
+            if found and found[0].any():
+                axes[dim] = found[0]
+            elif not found and length > 1:
+                free.add(dim)
+        return Labels(shape, axes, frozenset(free))
+
+    def contract(self, left: Labels, left_dim: int, right: Labels, right_dim: int) -> tuple[Labels, Labels]:
+        """Sum the product of two tensors over one dimension of each.
+
+        Args:
+            left: One operand.
+            left_dim: Its dimension.
+            right: The other operand.
+            right_dim: Its dimension.
+
+        Returns:
+            Both operands' labels without the dimension summed over.
+        """
+        self.union(left.ids(left_dim), right.ids(right_dim))
+        return left.without(left_dim), right.without(right_dim)
+
+    def produces(self, node: object, dim: int, positions: int = 0) -> None:
+        """Note that a weight's dimension makes channels.
+
+        Args:
+            node: The weight's node; passed over unless it is a parameter itself.
+            dim: Its out dimension.
+            positions: Places in which each element of the weight is multiplied.
+        """
+        name = self.placeholders.get(node.name) if isinstance(node, Node) else None
+        if name is not None:
+            self.producers[name, dim] = None
+            self.positions[name] = self.positions.get(name, 0) + positions
+
+    def follow(self, node: Node, ids: Ids) -> None:
+        """Note that the module which called `node` counts the channels `ids` in one of its attributes."""
+        module = module_of(node)
+        if module is not None:
+            self.followers[module] = ids
+
+    def gone(self, removed: Ids) -> NDArray[np.bool_]:
+        """Return for each id whether its class is removed.
+
+        Args:
+            removed: Roots of the classes to remove.
+
+        Returns:
+            Shape (number of ids,).
+        """
+        flags = np.zeros(len(self.classes), dtype=np.bool_)
+        flags[removed] = True
+        return flags[self.classes.roots(np.arange(len(self.classes)))]
+
+
+def _bound(operands: Sequence[Labels], back: int) -> list[Ids]:
+    """Return the ids of those operands that do not just repeat one value along a dimension counted from the end.
+
+    Operands without channels there come first: the others meet them, and stay.
+    """
+    there = [operand for operand in operands if len(operand.shape) >= -back]
+    found = [operand.ids(back) for operand in there if not operand.is_free(len(operand.shape) + back)]
+    return sorted(found, key=lambda ids: bool(ids.any()))

@@ -1,0 +1,81 @@
+"""ATen graph -> channel labels of every tensor in it, by one walk with a rule for each op."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.fx import Node
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from edgeprune.pruning.capture import Captured, tensors
+from edgeprune.pruning.labels import Labels
+from edgeprune.pruning.nodes import op_name, shape_of, unlabelled
+from edgeprune.pruning.rules import RULES
+from edgeprune.pruning.trace import Trace
+
+
+def walk(model: nn.Module, captured: Captured, *, cautious: bool = False) -> Trace:
+    """Label every tensor of a captured model.
+
+    Args:
+        model: What was captured.
+        captured: Its graph.
+        cautious: Keep every channel that meets a shape which the graph holds as a number.
+
+    Returns:
+        The trace.
+    """
+    trace = Trace(captured.state, cautious)
+    state = tensors(model)
+    rigid = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
+    for node in captured.program.graph.nodes:
+        trace.enter(node)
+        if node.op == "placeholder":
+            trace.labels[node] = _placeholder(trace, node, state, rigid)
+        elif node.op == "output":
+            _freeze_outputs(trace, node)
+        else:
+            trace.labels[node] = _call(trace, node)
+    return trace
+
+
+def _placeholder(trace: Trace, node: Node, state: Mapping[str, Tensor], rigid: set[str]) -> Labels:
+    name = trace.placeholders.get(node.name)
+    if name is None or not node.users:
+        return Labels(shape_of(node))
+    if name not in trace.state:
+        shape = tuple(state[name].shape)
+        axes = {dim: trace.classes.fresh(length) for dim, length in enumerate(shape) if length > 1}
+        trace.state[name] = Labels(shape, axes)
+        owner = name.rpartition(".")[0]
+        if owner in rigid:
+            # It checks its one width against all of its sides; only a rewritten graph can cut them apart.
+            trace.here = f"nn.MultiheadAttention {owner!r}"
+            trace.freeze(trace.state[name], "belongs to")
+    return trace.state[name]
+
+
+def _freeze_outputs(trace: Trace, node: Node) -> None:
+    trace.here = "a model output"
+    for value in tree_leaves(_labelled(trace, node.args)):
+        if isinstance(value, Labels):
+            trace.freeze(value, "reaches")
+
+
+def _labelled(trace: Trace, arguments: Any) -> Any:
+    return tree_map_only(Node, lambda node: trace.labels.get(node), arguments)
+
+
+def _call(trace: Trace, node: Node) -> Any:
+    rule = RULES.get(op_name(node))
+    arguments, keywords = _labelled(trace, node.args), _labelled(trace, node.kwargs)
+    if rule is not None:
+        return rule.trace(trace, node, *arguments, **keywords)
+    touched = [value for value in tree_leaves((arguments, keywords)) if isinstance(value, Labels) and value.axes]
+    if touched:
+        trace.unknown[trace.here] = None
+    for value in touched:
+        trace.freeze(value, "passes through an op without a rule:")
+    return unlabelled(node)
