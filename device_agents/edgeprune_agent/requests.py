@@ -4,6 +4,7 @@ A handler takes the request's number and its checked arguments and returns the a
 server takes between messages and whose result is the answer.
 """
 
+import concurrent.futures
 import os
 import time
 from typing import Any, Callable, Dict, Generator, List, NamedTuple, Union
@@ -16,6 +17,7 @@ from edgeprune_agent.store import Store, Upload, read_piece
 from edgeprune_agent.wire import AgentError, Message
 
 _STOP_RUN_S = 10.0
+_STEP_S = 0.01
 
 Answer = Union[Dict[str, Any], bytes]
 Steps = Generator[None, None, Answer]
@@ -154,8 +156,14 @@ class Requests:
         """Let go of open files."""
         self._store.close()
 
-    def _info(self, number: int, arguments: Arguments) -> Answer:
-        return self._describe(self._root.path)
+    def _info(self, number: int, arguments: Arguments) -> Steps:
+        # To try the runtimes takes many seconds on a slow board.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            description = pool.submit(self._describe, self._root.path)
+            while not description.done():
+                time.sleep(_STEP_S)
+                yield
+        return description.result()
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")
@@ -169,7 +177,7 @@ class Requests:
         give_up = time.monotonic() + _STOP_RUN_S
         while run_is_active(self._root.path) and time.monotonic() < give_up:
             self._runs.poll()
-            time.sleep(0.01)
+            time.sleep(_STEP_S)
             yield
         return answer
 

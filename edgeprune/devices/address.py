@@ -1,0 +1,143 @@
+"""Addresses of boards: URIs <-> values. Pure: nothing is opened, nothing is looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from edgeprune.errors import UsageError, nearest
+from edgeprune.units import parse_quantity
+
+SCHEMES = ("local", "ssh", "serial")
+DEFAULT_BAUD = 115200
+_EXAMPLES = "local://, ssh://user@host:22, serial:///dev/ttyUSB0?baud=921600"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """This machine.
+
+    Attributes:
+        root: The agent's folder; "" for the default.
+        quota_bytes: What the agent's store may hold; None for its default.
+    """
+
+    root: str = ""
+    quota_bytes: int | None = None
+    scheme: str = "local"
+
+    def __str__(self) -> str:
+        return "local://" + _query(root=self.root, quota="" if self.quota_bytes is None else f"{self.quota_bytes}B")
+
+
+@dataclass(frozen=True, slots=True)
+class SshAddress:
+    """A board that runs an SSH server.
+
+    Attributes:
+        host: Name or IP address.
+        user: "" for the one of ~/.ssh/config, else the local one.
+        port: None for the one of ~/.ssh/config, else 22.
+    """
+
+    host: str
+    user: str = ""
+    port: int | None = None
+    scheme: str = "ssh"
+
+    def __str__(self) -> str:
+        user = quote(self.user, safe="") + "@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ssh://{user}{host}" + (f":{self.port}" if self.port is not None else "")
+
+
+@dataclass(frozen=True, slots=True)
+class SerialAddress:
+    """A board behind a serial line of this machine.
+
+    Attributes:
+        port: Path of the terminal.
+        baud: Bits per second.
+    """
+
+    port: str
+    baud: int = DEFAULT_BAUD
+    scheme: str = "serial"
+
+    def __str__(self) -> str:
+        return "serial://" + quote(self.port) + _query(baud="" if self.baud == DEFAULT_BAUD else str(self.baud))
+
+
+Address = LocalAddress | SshAddress | SerialAddress
+
+
+def is_address(text: str) -> bool:
+    """Return whether `text` is meant as an address, be it right or wrong, and not as a name."""
+    return "://" in text
+
+
+def parse_address(text: str) -> Address:
+    """Read an address.
+
+    Args:
+        text: local://[?root=/path&quota=2GiB], ssh://[user@]host[:port], serial:///dev/tty…[?baud=N].
+
+    Returns:
+        Its parts; `str` of them is the address again, in its shortest form.
+
+    Raises:
+        UsageError: The scheme is unknown, or a part is wrong or missing.
+    """
+    if not text.isprintable():
+        raise UsageError(f"The address {text!r} holds control characters.", f"Write it like: {_EXAMPLES}.")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not an address: {error}.", f"Write it like: {_EXAMPLES}.") from error
+    if parts.scheme not in SCHEMES:
+        guess = nearest(parts.scheme, SCHEMES)
+        hint = f"Did you mean {guess}://? " if guess else ""
+        raise UsageError(f"The address {text!r} has an unknown scheme.", f"{hint}Write it like: {_EXAMPLES}.")
+    if parts.fragment or parts.password is not None:
+        raise UsageError(f"The address {text!r} holds more than it may.", "Leave out passwords and fragments.")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.scheme == "ssh":
+        _refuse_rest(text, options, parts.path not in ("", "/"))
+        if not parts.hostname:
+            raise UsageError(f"The address {text!r} names no host.", "Write it like ssh://user@host.")
+        return SshAddress(parts.hostname, unquote(parts.username or ""), port)
+    if parts.scheme == "serial":
+        baud = _baud(text, options.pop("baud", str(DEFAULT_BAUD)))
+        _refuse_rest(text, options, bool(parts.netloc))
+        if not parts.path.strip("/"):
+            raise UsageError(f"The address {text!r} names no port.", "Write it like serial:///dev/ttyUSB0.")
+        return SerialAddress(unquote(parts.path), baud)
+    root, quota = options.pop("root", ""), options.pop("quota", "")
+    _refuse_rest(text, options, bool(parts.netloc or parts.path))
+    return LocalAddress(root, _size(quota) if quota else None)
+
+
+def _refuse_rest(text: str, options: dict[str, str], unexpected: bool) -> None:
+    if options:
+        raise UsageError(f"The address {text!r} has an unknown option {min(options)!r}.", f"Known forms: {_EXAMPLES}.")
+    if unexpected:
+        raise UsageError(f"The address {text!r} holds more than it may.", f"Write it like: {_EXAMPLES}.")
+
+
+def _baud(text: str, number: str) -> int:
+    if not number.isascii() or not number.isdigit() or not 300 <= int(number[:9]) <= 12_000_000:
+        raise UsageError(f"The address {text!r} has a bad baud rate.", "Write it like ?baud=921600.")
+    return int(number)
+
+
+def _size(text: str) -> int:
+    size = parse_quantity(text, "bytes")
+    if size < 0:
+        raise UsageError(f"A quota of {text!r} is less than nothing.", "Write it like ?quota=2GiB.")
+    return int(size)
+
+
+def _query(**options: str) -> str:
+    given = {key: value for key, value in options.items() if value}
+    return "?" + urlencode(given, safe="/") if given else ""

@@ -1,0 +1,202 @@
+"""AgentClient: the requests of docs/wire.md, with deadlines, over one connection; refusals become our errors."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, BinaryIO, TypeVar
+
+from edgeprune_agent import wire
+from edgeprune_agent.wire import Message, WireError
+
+from edgeprune.devices.connection import Connection, Exchange
+from edgeprune.devices.refusals import refusal
+from edgeprune.devices.replies import integer, text
+from edgeprune.devices.transport import Deadline, Transport
+from edgeprune.errors import ConnectFailed, DeviceBusy, DeviceTimeout, ProtocolError, RemoteError
+
+CONNECT_S = 15.0
+REQUEST_S = 30.0
+STALLED_S = 30.0
+"""An upload may take as long as it likes, but not stand still for longer."""
+_PATIENCE_S = 5.0
+"""How long something that the board itself is about to finish may keep us waiting."""
+_CHUNK_HEAD_BYTES = wire.MAX_FRAME_BYTES - wire.CHUNK_BYTES
+_Read = TypeVar("_Read")
+
+
+class AgentClient:
+    """Typed requests to one agent.
+
+    Args:
+        transport: Not yet opened.
+        name: Of the device, for messages.
+
+    Attributes:
+        hello: What the agent said of itself.
+    """
+
+    def __init__(self, transport: Transport, name: str) -> None:
+        self.name = name
+        self._connection = Connection(transport, secrets.randbelow(0xFFFF) + 1)
+        self.hello: Mapping[str, Any] = {}
+
+    def open(self) -> None:
+        """Start the agent and shake hands.
+
+        Raises:
+            ConnectFailed: No agent answered.
+        """
+        try:
+            self.hello = self._connection.open(secrets.token_hex(8), Deadline(CONNECT_S))
+        except DeviceTimeout as error:
+            raise ConnectFailed(f"{self.name}: {error.message}", error.next_step) from error
+
+    def request(
+        self, op: str, arguments: Mapping[str, Any] | None = None, deadline_s: float = REQUEST_S
+    ) -> Mapping[str, Any]:
+        """Ask, and wait for the answer.
+
+        Args:
+            op: Name of the request.
+            arguments: Of it.
+            deadline_s: How long it may take.
+
+        Returns:
+            The answer's JSON.
+        """
+        return self._read(self._ask(op, arguments or {}, Deadline(deadline_s)).data)
+
+    def fetch(self, arguments: Mapping[str, Any]) -> bytes:
+        """Return a piece of a file on the board.
+
+        Args:
+            arguments: Of `store.fetch`.
+
+        Returns:
+            The bytes; fewer than asked for only at the end.
+        """
+        return self._read(self._ask("store.fetch", arguments, Deadline(REQUEST_S)).content)
+
+    def upload(self, file: BinaryIO, sha: str, size: int, epoch: int, progress: Callable[[int], None]) -> None:
+        """Send a file, from where an earlier upload of it ended, and make it durable there.
+
+        Args:
+            file: Readable and seekable.
+            sha: Its SHA-256.
+            size: Its length.
+            epoch: Of the lease.
+            progress: Called with the number of bytes that are there.
+
+        Raises:
+            RemoteError: It does not fit, or is not what its digest says.
+            DeviceTimeout: Nothing moved for `STALLED_S`.
+        """
+        with self._connection.begin() as exchange:
+            arguments = {"sha": sha, "size": size, "epoch": epoch}
+            answer = self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S))
+            received = integer(self._read(answer.data), "offset", size)
+            sent = file.seek(received)
+            progress(received)
+            while received < size:
+                while sent < size and sent - received < wire.WINDOW_BYTES:
+                    piece = file.read(min(self._connection.max_frame - _CHUNK_HEAD_BYTES, size - sent))
+                    if not piece:
+                        raise RemoteError("E_HASH", "The file became shorter while it was sent.", "Send it again.")
+                    self._connection.post(wire.chunk_message(exchange.number, sent, piece))
+                    sent += len(piece)
+                received = self._credit(exchange, received, sent)
+                progress(received)
+            self.request("store.commit", {"sha": sha, "epoch": epoch}, STALLED_S * 2)
+
+    def _credit(self, exchange: Exchange, received: int, sent: int) -> int:
+        message = exchange.receive(Deadline(STALLED_S))
+        if message.type == wire.ERR:
+            raise self._refused(message)
+        now, _ = self._read(lambda: wire.read_credit(message))
+        if message.type != wire.CREDIT or not received <= now <= sent:
+            raise ProtocolError(f"{self.name} acknowledged bytes that were not sent.", "Connect again.")
+        return now
+
+    def follow(self, run: str, first: int, deadline: Deadline) -> Generator[Mapping[str, Any], None, None]:
+        """Yield a run's events up to its end.
+
+        Args:
+            run: Its id.
+            first: Number of the first event wanted.
+            deadline: Until when the run may take.
+
+        Yields:
+            Events, in order and without gaps.
+
+        Raises:
+            ProtocolError: The board left one out.
+            DeviceTimeout: The end did not come in time.
+        """
+        with self._connection.begin() as exchange:
+            self._read(self._answer(exchange, "run.attach", {"run": run, "from": first}, Deadline(REQUEST_S)).data)
+            while True:
+                event = self._event(exchange, deadline)
+                if integer(event, "ev") != first:
+                    raise ProtocolError(f"{self.name} left out event {first} of a run.", "Connect again.")
+                first += 1
+                yield event
+                if event.get("kind") == "end":
+                    return
+
+    def _event(self, exchange: Exchange, deadline: Deadline) -> Mapping[str, Any]:
+        message = exchange.receive(deadline)
+        if message.type == wire.ERR:
+            raise self._refused(message)
+        return self._read(message.data)
+
+    def hold(self, epoch: int | None) -> None:
+        """Renew a lease every few seconds from now on; None stops that."""
+        if epoch is None:
+            self._connection.heartbeat = None
+        else:
+            data = {"op": "lease.renew", "epoch": epoch}
+            self._connection.heartbeat = lambda number: wire.json_message(wire.REQ, number, data)
+
+    def close(self) -> None:
+        """End the connection and the agent's process, not what runs on the board."""
+        self._connection.close()
+
+    def _ask(self, op: str, arguments: Mapping[str, Any], deadline: Deadline) -> Message:
+        with self._connection.begin() as exchange:
+            return self._answer(exchange, op, arguments, deadline)
+
+    def _answer(self, exchange: Exchange, op: str, arguments: Mapping[str, Any], deadline: Deadline) -> Message:
+        data = dict(arguments, op=op)
+        if op in wire.IDEMPOTENT_OPS:
+            data.setdefault("idem", secrets.token_hex(16))
+        patience = Deadline(min(_PATIENCE_S, deadline.remaining_s))
+        while True:
+            self._connection.post(self._read(lambda: wire.json_message(wire.REQ, exchange.number, data)))
+            message = exchange.receive(deadline)
+            if message.type == wire.RES:
+                return message
+            if message.type != wire.ERR:
+                raise ProtocolError(f"{self.name} answered {op} with something else.", "Connect again.")
+            error = self._refused(message)
+            if not self._passing(error, message) or patience.expired:
+                raise error
+            time.sleep(0.05)
+
+    def _passing(self, error: Exception, message: Message) -> bool:
+        # What is in the way has no holder: the board itself is about to end it.
+        data = message.data()
+        detail = data.get("detail")
+        return isinstance(error, DeviceBusy) and data.get("retry") is True and not detail
+
+    def _refused(self, message: Message) -> Exception:
+        data = self._read(message.data)
+        detail = data.get("detail")
+        return refusal(self.name, text(data, "code"), text(data, "msg"), detail if isinstance(detail, dict) else {})
+
+    def _read(self, reader: Callable[[], _Read]) -> _Read:
+        try:
+            return reader()
+        except WireError as error:
+            raise ProtocolError(f"{self.name} broke the protocol: {error}.", "Connect again.") from error

@@ -1,0 +1,318 @@
+"""Messages over a transport: one thread reads, one writes and keeps the link alive, and callers wait on neither's I/O.
+
+So Ctrl-C in the middle of a call never leaves half a frame on the link, and the board hears of us while the host
+computes for minutes.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from edgeprune_agent import wire
+from edgeprune_agent.wire import Frame, Message, WireError
+
+from edgeprune.devices.replies import clean_text
+from edgeprune.devices.transport import Deadline, Transport
+from edgeprune.errors import ConnectFailed, DeviceError, DeviceTimeout, LinkClosed, ProtocolError
+
+_SLICE_S = 1.0
+_INBOX_MESSAGES = 256
+_AGAIN = "Connect again."
+
+
+class Exchange:
+    """One request under way: what comes back for it, in order.
+
+    Attributes:
+        number: The request's id.
+    """
+
+    def __init__(self, number: int, connection: Connection) -> None:
+        self.number, self._connection = number, connection
+        self._inbox: queue.Queue[Message | None] = queue.Queue(_INBOX_MESSAGES)
+
+    def receive(self, deadline: Deadline) -> Message:
+        """Wait for the next message.
+
+        Args:
+            deadline: Until when.
+
+        Returns:
+            The message.
+
+        Raises:
+            DeviceTimeout: None came in time.
+            LinkClosed: None will come any more; or another `DeviceError` that says why.
+        """
+        try:
+            message = self._inbox.get(timeout=deadline.remaining_s)
+        except queue.Empty:
+            self._connection.check()
+            raise DeviceTimeout("The board did not answer in time.", "See whether it is overloaded.") from None
+        if message is None:
+            self._connection.check()
+            raise LinkClosed("The link was closed.", _AGAIN)
+        return message
+
+    def deliver(self, message: Message | None) -> None:
+        """Hand over a message, or None for the end of the link; waits while the caller does not keep up."""
+        while self._connection.wants(self.number):
+            try:
+                self._inbox.put(message, timeout=_SLICE_S)
+            except queue.Full:
+                continue
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.forget(self.number)
+        if error is not None and not isinstance(error, LinkClosed):
+            self._connection.post(Message(wire.CANCEL, self.number, b"{}"), strict=False)
+
+
+class Connection:
+    """An agent at the other end of a transport.
+
+    Args:
+        transport: Not yet opened.
+        session: The session's id, 1 to 65535.
+
+    Attributes:
+        closing: Whether this end has had enough.
+        heartbeat: Makes a request that is sent every 5 s under the given number, or None.
+    """
+
+    def __init__(self, transport: Transport, session: int) -> None:
+        self._transport = transport
+        self._reader, self._lanes = wire.StreamReader(), wire.Lanes()
+        self._writer = wire.StreamWriter(session)
+        self._exchanges: dict[int, Exchange] = {}
+        self._last_number = 0
+        self._wake = threading.Condition()
+        self._failure: DeviceError | None = LinkClosed("The link is not open.", _AGAIN)
+        self._heard_at = 0.0
+        self._threads: list[threading.Thread] = []
+        self.closing = False
+        self.heartbeat: Callable[[int], Message] | None = None
+
+    @property
+    def max_frame(self) -> int:
+        """The longest payload that both sides take."""
+        return self._writer.max_frame
+
+    def open(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
+        """Start the agent and shake hands.
+
+        Args:
+            nonce: Comes back in the agent's answer.
+            deadline: Until when.
+
+        Returns:
+            What the agent says of itself.
+
+        Raises:
+            ConnectFailed: No agent answered, or not in our version; the transport is closed.
+            ProtocolError: What answered is no agent of ours.
+        """
+        try:
+            self._transport.open(deadline)
+            hello = self._shake_hands(nonce, deadline)
+        except LinkClosed as error:
+            self._transport.close()
+            raise ConnectFailed(error.message, "Correct that and connect again.") from error
+        except WireError as error:
+            self._transport.close()
+            raise ProtocolError(f"The agent broke the protocol: {error}.", _AGAIN) from error
+        except BaseException:
+            self._transport.close()
+            raise
+        self._failure, self._heard_at = None, time.monotonic()
+        for work in (self._read, self._write):
+            thread = threading.Thread(target=work, name=f"edgeprune{work.__name__}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return hello
+
+    def _shake_hands(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
+        rest = self._skip_noise(deadline)
+        hello = {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce, "feat": []}
+        self._writer.signal(wire.HELLO, wire.encode_json({**hello, "max_frame": wire.MAX_FRAME_BYTES}))
+        self._transport.send(self._writer.take(), deadline)
+        frames = self._reader.feed(rest)
+        while not frames:
+            frames = self._reader.feed(self._more(deadline, "The agent does not answer."))
+        answer = _greeting(frames[0], nonce)
+        self._writer.max_frame = self._reader.max_frame = answer["max_frame"]
+        for frame in frames[1:]:
+            self._accept(frame)
+        return answer
+
+    def _skip_noise(self, deadline: Deadline) -> bytes:
+        heard = b""
+        while True:
+            noise, preamble, rest = heard.partition(wire.PREAMBLE)
+            if preamble:
+                return rest
+            if len(noise) > wire.NOISE_BYTES:
+                raise ConnectFailed(f"There is no agent but {_quote(noise)}.", "See what the board runs at login.")
+            said = f"No agent answered{'; the other side said ' + _quote(noise) if noise else ''}."
+            heard += self._more(deadline, said)
+
+    def _more(self, deadline: Deadline, complaint: str) -> bytes:
+        data = self._transport.receive(deadline)
+        if not data:
+            raise ConnectFailed(complaint, "See whether the board is on and has Python 3.6 or later.")
+        return data
+
+    def begin(self) -> Exchange:
+        """Return a new exchange, to be used in a `with` block; leaving it by an error cancels the request."""
+        with self._wake:
+            self._last_number += 1
+            exchange = Exchange(self._last_number, self)
+            self._exchanges[exchange.number] = exchange
+        self.check()
+        return exchange
+
+    def wants(self, number: int) -> bool:
+        """Return whether anybody still waits for what comes for an exchange."""
+        return not self.closing and number in self._exchanges
+
+    def forget(self, number: int) -> None:
+        """Let go of an exchange: what still comes for it is dropped."""
+        self._exchanges.pop(number, None)
+
+    def post(self, message: Message, *, strict: bool = True) -> None:
+        """Queue a message.
+
+        Args:
+            message: What to send.
+            strict: Raise when the link has ended; else say nothing.
+        """
+        if strict:
+            self.check()
+        with self._wake:
+            self._writer.post(message)
+            self._wake.notify()
+
+    def check(self) -> None:
+        """Do nothing while the link is well.
+
+        Raises:
+            DeviceError: Why it has ended.
+        """
+        if self._failure is not None:
+            raise type(self._failure)(self._failure.message, self._failure.next_step) from self._failure
+
+    def _read(self) -> None:
+        try:
+            while not self.closing:
+                data = self._transport.receive(Deadline(_SLICE_S))
+                for frame in self._reader.feed(data):
+                    self._heard_at = time.monotonic()
+                    self._accept(frame)
+                if time.monotonic() - self._heard_at > wire.DEAD_S:
+                    raise LinkClosed(f"Nothing was heard from the board for {wire.DEAD_S:.0f} s.", _AGAIN)
+        except WireError as error:
+            self._fail(ProtocolError(f"The agent broke the protocol: {error}.", _AGAIN))
+        except DeviceError as error:
+            self._fail(error)
+        finally:
+            self._fail(LinkClosed("The link was closed.", _AGAIN))
+
+    def _accept(self, frame: Frame) -> None:
+        if frame.session != self._writer.session:
+            raise WireError("a frame of another session")
+        if frame.kind == wire.PING:
+            with self._wake:
+                self._writer.signal(wire.PONG)
+                self._wake.notify()
+        elif frame.kind == wire.BYE:
+            raise LinkClosed("The agent said goodbye.", _AGAIN)
+        elif frame.kind == wire.DATA:
+            message = self._lanes.accept(frame)
+            exchange = self._exchanges.get(message.request) if message else None
+            if exchange is not None:
+                exchange.deliver(message)
+        elif frame.kind != wire.PONG:
+            raise WireError(f"a frame of kind {frame.kind}")
+
+    def _write(self) -> None:
+        beat_at = time.monotonic() + wire.PING_S
+        try:
+            while True:
+                if time.monotonic() >= beat_at:
+                    beat_at = time.monotonic() + wire.PING_S
+                    self._beat()
+                with self._wake:
+                    if not self._writer.waiting_bytes and not self.closing:
+                        self._wake.wait(max(0.0, beat_at - time.monotonic()))
+                    data = self._writer.take()
+                if data:
+                    self._transport.send(data, Deadline(wire.DEAD_S))
+                elif self.closing or self._failure is not None:
+                    return
+        except DeviceError as error:
+            self._fail(error)
+
+    def _beat(self) -> None:
+        with self._wake:
+            self._last_number += 1
+            if self.heartbeat is not None:
+                self._writer.post(self.heartbeat(self._last_number))
+            else:
+                self._writer.signal(wire.PING)
+
+    def _fail(self, error: DeviceError) -> None:
+        with self._wake:
+            if self._failure is None:
+                self._failure = error
+            self._wake.notify()
+        for exchange in list(self._exchanges.values()):
+            exchange.deliver(None)
+
+    def close(self) -> None:
+        """Say goodbye, wait for both threads, and close the transport."""
+        with self._wake:
+            if not self.closing:
+                self._writer.signal(wire.BYE)
+            self.closing = True
+            self._wake.notify()
+        for thread in reversed(self._threads):
+            thread.join(wire.DEAD_S + 2 * _SLICE_S)
+        self._transport.close()
+
+
+def _greeting(frame: Frame, nonce: str) -> dict[str, Any]:
+    if frame.kind == wire.DATA:
+        return _refusal(frame)
+    if frame.kind != wire.HELLO:
+        raise WireError("something before HELLO")
+    answer = wire.decode_json(frame.payload)
+    max_frame = answer.get("max_frame")
+    if type(max_frame) is not int or not 64 <= max_frame <= wire.MAX_FRAME_BYTES or answer.get("nonce") != nonce:
+        raise WireError("a HELLO that answers another")
+    return answer
+
+
+def _refusal(frame: Frame) -> dict[str, Any]:
+    message = wire.Lanes().accept(frame)
+    said = message.data() if message and message.type == wire.ERR else {}
+    if said.get("code") != "E_VERSION":
+        raise WireError("something before HELLO")
+    raise ConnectFailed(
+        f"The agent speaks another version of the protocol than {wire.PROTOCOL[1]}.", "Install the same version there."
+    )
+
+
+def _quote(noise: bytes) -> str:
+    return repr(clean_text(noise[-200:].decode("utf-8", "replace"), 200))

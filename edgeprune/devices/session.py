@@ -1,0 +1,309 @@
+"""Session: an opened, leased board. What the other stages hold."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self, TypeVar
+
+from edgeprune_agent import wire
+
+from edgeprune.devices.address import parse_address
+from edgeprune.devices.client import AgentClient
+from edgeprune.devices.holder import is_dead, signature
+from edgeprune.devices.replies import clean_text, integer, read_info, text
+from edgeprune.devices.resolve import resolve
+from edgeprune.devices.transport import Deadline, make_transport
+from edgeprune.errors import (
+    ConnectFailed,
+    DeviceBusy,
+    DeviceError,
+    DeviceTimeout,
+    LinkClosed,
+    ProtocolError,
+    RemoteError,
+    RunFailed,
+    StorageError,
+)
+from edgeprune.values.device import DeviceInfo, DeviceProfile
+from edgeprune.values.event import Event, Listener, ignore
+
+RECONNECT_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0)
+_LOST = (LinkClosed, ProtocolError)
+_Answer = TypeVar("_Answer")
+
+
+def connect(
+    target: str | DeviceProfile, *, steal: bool = False, listener: Listener = ignore, exclusive: bool = True
+) -> Session:
+    """Open a board.
+
+    Args:
+        target: Name, tag, address or profile; see `edgeprune.devices.resolve`.
+        steal: Take the board from whoever has it, and end the run there.
+        listener: Hears of uploads.
+        exclusive: Hold the lease, which everything but reading needs.
+
+    Returns:
+        The open session; use it in a `with` block.
+    """
+    session = Session(resolve(target), listener, steal=steal)
+    session.open(exclusive)
+    return session
+
+
+class Session:
+    """A board at work for us. `connect` makes one.
+
+    Lifecycle: open, use, close; `with` closes on every way out. While it is open, the lease is renewed in the
+    background. A link that is lost in the middle is opened again, and what was asked is asked again, under the same
+    key. Not to be shared between threads.
+
+    Attributes:
+        profile: Whose board.
+        client: Requests to its agent.
+    """
+
+    def __init__(self, profile: DeviceProfile, listener: Listener = ignore, *, steal: bool = False) -> None:
+        self.profile = profile
+        self._listener, self._steal = listener, steal
+        self._address = parse_address(profile.address)
+        self._epoch: int | None = None
+        self.client = self._new_client()
+
+    def _new_client(self) -> AgentClient:
+        return AgentClient(make_transport(self._address), self.profile.name)
+
+    def open(self, exclusive: bool) -> None:
+        """Connect, and take the lease if it is to be ours alone.
+
+        Args:
+            exclusive: Take the lease.
+
+        Raises:
+            ConnectFailed: No agent answered.
+            DeviceBusy: Another holder has the lease.
+        """
+        self.client.open()
+        try:
+            if exclusive:
+                self._acquire()
+        except BaseException:
+            self.client.close()
+            raise
+
+    def _acquire(self) -> None:
+        arguments: dict[str, Any] = {"holder": signature(), "steal": self._steal, "idem": secrets.token_hex(16)}
+        try:
+            answer = self.client.request("lease.acquire", arguments)
+        except DeviceBusy:
+            if not is_dead(str(self.client.request("lease.who").get("holder"))):
+                raise
+            # A process of ours was killed before it could give the lease back.
+            arguments = {"holder": signature(), "steal": True}
+            answer = self.client.request("lease.acquire", arguments)
+        self._epoch = integer(answer, "epoch")
+        self.client.hold(self._epoch)
+
+    @cached_property
+    def info(self) -> DeviceInfo:
+        """What the agent says of its board; asked once."""
+        answer = self._persist(lambda client: client.request("info", deadline_s=120.0))
+        return read_info(answer, self.client.hello)
+
+    def push(self, path: Path, sha256: str) -> None:
+        """Put a file into the board's store; one that is there already is not sent.
+
+        Args:
+            path: The file.
+            sha256: Its digest.
+
+        Raises:
+            StorageError: The file cannot be read.
+        """
+        try:
+            with path.open("rb") as file:
+                self._push(file, path.stat().st_size, sha256, path.name)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be sent: {error.strerror}.", "See whether it can be read.") from error
+
+    def push_bytes(self, data: bytes) -> str:
+        """Put bytes into the board's store.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            Their SHA-256, by which the board knows them.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        self._push(io.BytesIO(data), len(data), digest, digest[:8])
+        return digest
+
+    def _push(self, file: BinaryIO, size: int, sha: str, subject: str) -> None:
+        def progress(done: int) -> None:
+            self._listener(Event("push", subject, done, size, "bytes"))
+
+        def send(client: AgentClient) -> None:
+            if client.request("store.stat", {"sha": sha, "size": size}).get("state") != "complete":
+                client.upload(file, sha, size, self._lease(), progress)
+
+        self._persist(send)
+        progress(size)
+
+    def run(
+        self, spec: Mapping[str, Any], on_event: Callable[[Mapping[str, Any]], None], deadline_s: float
+    ) -> Mapping[str, Any]:
+        """Run a worker on the board to its end.
+
+        Args:
+            spec: See docs/wire.md.
+            on_event: Called with each event once, in order, the end event included.
+            deadline_s: How long it may take; a run that takes longer is cancelled, as on any other way out.
+
+        Returns:
+            The end event of a run that was done.
+
+        Raises:
+            RunFailed: The worker failed, crashed or was cancelled, or the board was restarted.
+            DeviceBusy: Another holder took the board over.
+            DeviceTimeout: The deadline has passed.
+        """
+        run = text(self.request("run.start", spec=dict(spec)), "run")
+        try:
+            end = self._follow(run, on_event, Deadline(deadline_s))
+        except BaseException:
+            with contextlib.suppress(DeviceError):
+                self.request("run.cancel", run=run)
+            raise
+        self._judge(end)
+        return end
+
+    def _follow(self, run: str, on_event: Callable[[Mapping[str, Any]], None], deadline: Deadline) -> Mapping[str, Any]:
+        seen = lost = 0
+        while True:
+            try:
+                with contextlib.closing(self.client.follow(run, seen, deadline)) as events:
+                    for event in events:
+                        seen, lost = seen + 1, 0
+                        on_event(event)
+                        if event.get("kind") == "end":
+                            return event
+            except _LOST:
+                lost += 1
+                if lost > len(RECONNECT_DELAYS_S):
+                    raise
+                self._reconnect()
+            except DeviceTimeout as error:
+                raise DeviceTimeout(
+                    f"{self.profile.name}: the run did not end in time and was cancelled.",
+                    "Give it more time, or see whether the board is overloaded.",
+                ) from error
+
+    def _judge(self, end: Mapping[str, Any]) -> None:
+        state, name = end.get("state"), self.profile.name
+        error = end.get("error")
+        said = clean_text(error.get("message", "")) if isinstance(error, dict) else ""
+        if state == "done":
+            return
+        if state == "interrupted":
+            raise RunFailed(f"{name}: the board was restarted during the run.", "Run it again.")
+        if state == "cancelled":
+            self.request("lease.renew")  # raises when the lease was taken over, and says by whom
+            raise RunFailed(f"{name}: the run was cancelled.", "Run it again if you want it.")
+        kind = clean_text(error.get("type", "")) if isinstance(error, dict) else ""
+        what = ": ".join(part for part in (kind, said) if part) or "it gave no reason"
+        raise RunFailed(
+            f"{name}: the worker failed: {what}.", "See whether the model runs with this runtime elsewhere."
+        )
+
+    def fetch_output(self, run_id: str) -> bytes:
+        """Return what a run of kind "infer" put out.
+
+        Args:
+            run_id: Of the run; its events carry it.
+
+        Returns:
+            The bytes of a safetensors file.
+        """
+        output = bytearray()
+        while True:
+            arguments = {"run": run_id, "offset": len(output), "length": wire.MAX_FETCH_BYTES}
+            piece = self._persist(lambda client, arguments=arguments: client.fetch(arguments))  # type: ignore[misc]
+            output += piece
+            if len(piece) < wire.MAX_FETCH_BYTES:
+                return bytes(output)
+
+    def request(self, op: str, **arguments: Any) -> Mapping[str, Any]:
+        """Ask the agent; the lease's epoch and the key that makes a repetition harmless are put in.
+
+        Args:
+            op: Name of a request of docs/wire.md.
+            arguments: Its arguments.
+
+        Returns:
+            The answer's JSON.
+        """
+        if op in wire.LEASED_OPS:
+            arguments["epoch"] = self._lease()
+        if op in wire.IDEMPOTENT_OPS:
+            arguments["idem"] = secrets.token_hex(16)
+        return self._persist(lambda client: client.request(op, arguments))
+
+    def _lease(self) -> int:
+        if self._epoch is None:
+            raise RemoteError("E_LEASE", f"{self.profile.name} was opened for reading.", "Open it with exclusive=True.")
+        return self._epoch
+
+    def _persist(self, action: Callable[[AgentClient], _Answer]) -> _Answer:
+        # Over a new link when the old one is lost, a few times.
+        for _ in RECONNECT_DELAYS_S:
+            try:
+                return action(self.client)
+            except _LOST:
+                self._reconnect()
+        return action(self.client)
+
+    def _reconnect(self) -> None:
+        self.client.close()
+        for attempt, delay_s in enumerate(RECONNECT_DELAYS_S, 1):
+            time.sleep(delay_s)
+            self.client = self._new_client()
+            try:
+                self.client.open()
+                if self._epoch is not None:
+                    self.client.request("lease.renew", {"epoch": self._epoch})
+                    self.client.hold(self._epoch)
+            except (ConnectFailed, *_LOST):
+                self.client.close()
+                if attempt == len(RECONNECT_DELAYS_S):
+                    raise
+            else:
+                return
+
+    def close(self) -> None:
+        """Give the lease back and end the connection; the board is as it was."""
+        epoch, self._epoch = self._epoch, None
+        self.client.hold(None)
+        try:
+            if epoch is not None:
+                # Whoever took it over, or a link that is gone, leaves nothing for us to give back.
+                with contextlib.suppress(DeviceError):
+                    self.client.request("lease.release", {"epoch": epoch}, deadline_s=5.0)
+        finally:
+            self.client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
