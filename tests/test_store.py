@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -378,6 +380,19 @@ def test_processes_that_open_and_write_at_once_all_succeed(tmp_path):
     with RunStore.open(URL, tmp_path) as store:
         assert [len(store.repeats(f"artifact-{number}", "dev", PLAN)) for number in range(4)] == [60] * 4
         assert len(store.runs()) == 1
+
+
+def test_first_opens_at_the_same_instant_all_succeed(tmp_path):
+    def open_one(number: int, folder: Path, barrier: threading.Barrier) -> None:
+        barrier.wait()
+        with RunStore.open(URL, folder) as store:
+            store.put_accuracy(str(number), "host", "t", 0.5)
+
+    for round_number in range(25):
+        folder = tmp_path / str(round_number)
+        barrier = threading.Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(open_one, range(4), [folder] * 4, [barrier] * 4))
 
 
 def test_killed_writer_loses_nothing_it_had_committed(tmp_path):
