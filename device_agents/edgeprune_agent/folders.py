@@ -168,3 +168,19 @@ def read_small(folder: int, name: str, limit: int = 1 << 20) -> Optional[bytes]:
         return None
     with os.fdopen(fd, "rb") as file:
         return file.read(limit)
+
+
+def read_piece(fd: int, offset: int, length: int) -> bytes:
+    """Read a piece of an open file and close it.
+
+    Args:
+        fd: The file.
+        offset: From where,
+        length: and at most how much.
+
+    Returns:
+        The bytes; fewer than `length` only at the end.
+    """
+    with os.fdopen(fd, "rb") as file:
+        file.seek(offset)
+        return file.read(length)

@@ -11,9 +11,10 @@ from typing import Any, Callable, Dict, Generator, List, NamedTuple, Union
 
 from edgeprune_agent import wire
 from edgeprune_agent.arguments import Arguments
-from edgeprune_agent.folders import Root
+from edgeprune_agent.folders import Root, read_piece
 from edgeprune_agent.lease import Lease, run_is_active
-from edgeprune_agent.store import Store, Upload, read_piece
+from edgeprune_agent.store import Store
+from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
 _STOP_RUN_S = 10.0

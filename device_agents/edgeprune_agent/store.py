@@ -1,34 +1,22 @@
 """Content-addressed files: whole under objects/, begun under partial/, named by nothing but their SHA-256.
 
-Beside `<sha>.part` lies `<sha>.crc`: one CRC-32 for each 16 KiB block received, written after the block. An upload
-goes on behind the last block that still has its checksum, so what a power cut tore is found and sent again, and
-what merely a cut cable interrupted is not. A file gets its final name only when its size and SHA-256 are right and
-it is durable.
+A file gets its final name only when its size and SHA-256 are right and it is durable.
 """
 
 import contextlib
-import errno
-import hashlib
 import os
 import stat
-import struct
 import time
-import zlib
-from typing import Any, Dict, Generator, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Generator, List, Optional, Tuple
 
-from edgeprune_agent.folders import Root, sync_folder, try_lock, write_all
+from edgeprune_agent.folders import Root, read_piece, sync_folder
+from edgeprune_agent.upload import BLOCK_BYTES, CRC, Upload, full_disk_named
 from edgeprune_agent.wire import AgentError, check_name
 
-BLOCK_BYTES = 16 * 1024
-SYNC_BYTES = 8 * 1024 * 1024
-SYNC_S = 2.0
 MAX_OBJECT_BYTES = 1 << 30
 QUOTA_BYTES = 8 << 30
 RESERVE_BYTES = 64 << 20
 STALE_S = 7 * 24 * 3600.0
-_CRC = struct.Struct(">I")
-_SLICE_BYTES = 1 << 20
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def object_path(root: str, sha: str) -> str:
@@ -43,123 +31,6 @@ def object_path(root: str, sha: str) -> str:
     """
     check_name("sha", sha)
     return os.path.join(root, "objects", sha[:2], sha)
-
-
-class Upload:
-    """A file that is coming in.
-
-    Attributes:
-        sha: What it shall hash to.
-        size: How long it shall be.
-        received: How much of it is here,
-        durable: and how much of that a power cut would leave.
-    """
-
-    def __init__(self, root: Root, sha: str, size: int) -> None:
-        folder = root.folder("partial")
-        self.sha, self.size, self.received, self.durable = sha, size, 0, 0
-        self._folder = folder
-        self._data = os.open(sha + ".part", _OPEN, 0o600, dir_fd=folder)
-        try:
-            self._sums = os.open(sha + ".crc", _OPEN, 0o600, dir_fd=folder)
-        except OSError:
-            os.close(self._data)
-            raise
-        self._digest = hashlib.sha256()
-        self._crc, self._blocks, self._synced_at = 0, 0, time.monotonic()
-        if not try_lock(self._data):
-            self.close()
-            raise AgentError("E_BUSY", "Another connection is sending this file.", retry=True)
-
-    def recall(self) -> Iterator[None]:
-        """Check what is here already, a slice at a time, and cut off what is torn; needed before `add`.
-
-        Yields:
-            Nothing, after each slice.
-        """
-        sums = os.pread(self._sums, _CRC.size * (self.size // BLOCK_BYTES + 1), 0)
-        for (expected,) in _CRC.iter_unpack(sums[: len(sums) // _CRC.size * _CRC.size]):
-            block = os.pread(self._data, min(BLOCK_BYTES, self.size - self.received), self.received)
-            whole = len(block) == BLOCK_BYTES or self.received + len(block) == self.size
-            if not block or not whole or zlib.crc32(block) != expected:
-                break
-            self._digest.update(block)
-            self.received += len(block)
-            self._blocks += 1
-            if self.received % _SLICE_BYTES == 0:
-                yield
-        os.ftruncate(self._data, self.received)
-        os.ftruncate(self._sums, self._blocks * _CRC.size)
-        self.sync()
-        os.fsync(self._folder)
-
-    def add(self, offset: int, data: bytes) -> None:
-        """Take the next bytes.
-
-        Args:
-            offset: Where they belong: at `received`.
-            data: The bytes.
-
-        Raises:
-            AgentError: E_OFFSET: they belong elsewhere; E_LIMIT: more than was announced; E_NOSPC: the disk is full.
-        """
-        if offset != self.received:
-            detail = {"expected": self.received}
-            raise AgentError("E_OFFSET", f"Bytes at {offset} where {self.received} is due.", detail=detail)
-        if offset + len(data) > self.size:
-            raise AgentError("E_LIMIT", f"More than the {self.size} bytes that were announced.")
-        with _full_disk_named():
-            os.lseek(self._data, offset, os.SEEK_SET)
-            write_all(self._data, data)
-            self._note(data)
-            self._digest.update(data)
-            self.received += len(data)
-            late = time.monotonic() - self._synced_at > SYNC_S
-            if late or self.received - self.durable >= SYNC_BYTES or self.received == self.size:
-                self.sync()
-
-    def _note(self, data: bytes) -> None:
-        """Write the checksums of the blocks that `data` completes."""
-        at, sums = 0, b""
-        while at < len(data):
-            position = self.received + at
-            piece = data[at : at + BLOCK_BYTES - position % BLOCK_BYTES]
-            self._crc = zlib.crc32(piece, self._crc)
-            at += len(piece)
-            end = position + len(piece)
-            if end % BLOCK_BYTES == 0 or end == self.size:
-                sums += _CRC.pack(self._crc)
-                self._crc = 0
-        os.lseek(self._sums, self._blocks * _CRC.size, os.SEEK_SET)
-        write_all(self._sums, sums)
-        self._blocks += len(sums) // _CRC.size
-
-    def sync(self) -> None:
-        """Make what has come durable."""
-        os.fsync(self._data)
-        os.fsync(self._sums)
-        self.durable, self._synced_at = self.received, time.monotonic()
-
-    def matches(self) -> bool:
-        """Return whether the bytes that came are those of the name."""
-        return self._digest.hexdigest() == self.sha
-
-    def close(self) -> None:
-        """Let go of the files; what has come stays."""
-        if self._data >= 0:
-            os.close(self._data)
-            os.close(self._sums)
-            self._data = self._sums = -1
-
-
-@contextlib.contextmanager
-def _full_disk_named() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise AgentError("E_NOSPC", "The board's disk is full.") from error
-        raise
 
 
 class Store:
@@ -190,7 +61,7 @@ class Store:
         sums = _size_of(self._root.folder("partial"), sha + ".crc")
         if sums is None:
             return {"state": "absent", "durable": 0}
-        return {"state": "partial", "durable": min(size, sums // _CRC.size * BLOCK_BYTES)}
+        return {"state": "partial", "durable": min(size, sums // CRC.size * BLOCK_BYTES)}
 
     def open(self, sha: str, size: int) -> Generator[None, None, Upload]:
         """Begin an upload, or go on with one; the result of the steps is the `Upload`.
@@ -212,7 +83,7 @@ class Store:
             raise AgentError("E_LIMIT", f"{size} bytes are more than one file may hold ({MAX_OBJECT_BYTES}).")
         self.abandon(sha)
         self._make_room(sha, size)
-        with _full_disk_named():
+        with full_disk_named():
             upload = Upload(self._root, sha, size)
             try:
                 yield from upload.recall()
@@ -255,7 +126,7 @@ class Store:
             self.abandon(sha)
             _discard(partial, sha)
             raise AgentError("E_HASH", "The bytes that came do not have the announced SHA-256.", retry=True)
-        with _full_disk_named():
+        with full_disk_named():
             upload.sync()
             with contextlib.suppress(FileExistsError):
                 os.mkdir(sha[:2], 0o700, dir_fd=objects)
@@ -342,22 +213,6 @@ class Store:
 
 def _shelved(sha: str) -> str:
     return sha[:2] + "/" + sha
-
-
-def read_piece(fd: int, offset: int, length: int) -> bytes:
-    """Read a piece of an open file and close it.
-
-    Args:
-        fd: The file.
-        offset: From where,
-        length: and at most how much.
-
-    Returns:
-        The bytes; fewer than `length` only at the end.
-    """
-    with os.fdopen(fd, "rb") as file:
-        file.seek(offset)
-        return file.read(length)
 
 
 def _size_of(folder: int, name: str) -> Optional[int]:
