@@ -1,1 +1,35 @@
-"""nn.Module + ExportSpec -> Artifact, with its parity report."""
+"""nn.Module + ExportSpec -> Artifact, with its parity report.
+
+Reading and running artifacts needs no torch, and no converter is imported before it converts.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeprune.exporting.exporter import Exporter, export, export_all
+    from edgeprune.exporting.loading import load_artifact, verify_artifact
+    from edgeprune.exporting.running import HostRunner, predict
+
+_HOME = {
+    "Exporter": "exporter",
+    "export": "exporter",
+    "export_all": "exporter",
+    "load_artifact": "loading",
+    "verify_artifact": "loading",
+    "HostRunner": "running",
+    "predict": "running",
+}
+__all__ = ["Exporter", "HostRunner", "export", "export_all", "load_artifact", "predict", "verify_artifact"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

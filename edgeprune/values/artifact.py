@@ -31,10 +31,11 @@ class ParityReport:
     Attributes:
         n_inputs: Examples compared.
         conversion_max_abs: max |Δ| between torch and the float artifact, over all outputs.
-        conversion_max_relative: The same, divided by the largest magnitude of torch's outputs.
+        conversion_max_relative: The same, divided by the largest magnitude of torch's output; of the worst output.
         quantization_max_abs: max |Δ| between float and quantized artifact; None when nothing was quantized.
         quantization_mean_abs: mean |Δ| between them; None when nothing was quantized.
-        top1_agreement_ratio: Share of examples whose largest output is the same as torch's, in [0, 1].
+        top1_agreement_ratio: Share of examples whose largest output is the same as torch's, in [0, 1]; None where no
+            output has classes.
     """
 
     n_inputs: int
@@ -42,7 +43,7 @@ class ParityReport:
     conversion_max_relative: float
     quantization_max_abs: float | None
     quantization_mean_abs: float | None
-    top1_agreement_ratio: float
+    top1_agreement_ratio: float | None
 
 
 @dataclass(frozen=True, slots=True)
