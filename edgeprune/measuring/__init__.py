@@ -1,1 +1,7 @@
 """Session + Artifact + BenchPlan -> Measurement."""
+
+from edgeprune.measuring.bench import measure, measure_repeat, summarise
+from edgeprune.measuring.evaluation import evaluate
+from edgeprune.measuring.inference import infer
+
+__all__ = ["evaluate", "infer", "measure", "measure_repeat", "summarise"]

@@ -1,0 +1,244 @@
+"""Session + Artifact + BenchPlan -> Measurement."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeprune.errors import ProtocolError, RunFailed, UsageError
+from edgeprune.measuring.latency import judge, latency_stats
+from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
+from edgeprune.values.artifact import Artifact
+from edgeprune.values.device import DeviceInfo
+from edgeprune.values.event import Event, Listener, ignore
+from edgeprune.values.measurement import Measurement, Repeat
+from edgeprune.values.plan import BenchPlan
+from edgeprune.values.variant import Variant
+
+if TYPE_CHECKING:
+    from edgeprune.devices.session import Session
+
+_NO_METER = "no meter: latency was measured without a source of power readings"
+
+
+def measure(
+    session: Session,
+    artifact: Artifact,
+    plan: BenchPlan | None = None,
+    *,
+    variant: Variant | None = None,
+    accuracy: float | None = None,
+    listener: Listener = ignore,
+) -> Measurement:
+    """Measure an artifact on a board: all repeats of the plan, one after the other.
+
+    Args:
+        session: Of the board.
+        artifact: What to measure.
+        plan: How; None for the default plan.
+        variant: What the artifact was made of; None for a file that we did not make.
+        accuracy: Its accuracy on this board, if it was evaluated there.
+        listener: Hears of the progress.
+
+    Returns:
+        The measurement, whose verdict says whether its numbers can be used.
+    """
+    plan = plan or BenchPlan()
+    repeats = [measure_repeat(session, artifact, plan, index, listener) for index in range(plan.repeats)]
+    return summarise(
+        artifact, plan, repeats,
+        device=session.profile.name, info=session.info, variant=variant, device_accuracy=accuracy,
+    )  # fmt: skip
+
+
+def measure_repeat(
+    session: Session, artifact: Artifact, plan: BenchPlan, index: int, listener: Listener = ignore
+) -> Repeat:
+    """Measure once, in a fresh process on the board.
+
+    Args:
+        session: Of the board.
+        artifact: What to measure; it is sent if the board does not have it.
+        plan: How; the repeat takes its share of durations and runs.
+        index: 0-based number of the repeat.
+        listener: Hears of the progress.
+
+    Returns:
+        The raw samples.
+
+    Raises:
+        ProtocolError: The agent's events are not those of a latency run.
+        RunFailed: The run ended without a sample.
+    """
+    runtime = choose_runtime(session, artifact.format, plan.runtime)
+    session.push(artifact.path, artifact.sha256)
+    spec = latency_spec(artifact, plan, runtime)
+    record = _Record(artifact.path.name, spec, listener)
+    started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
+    deadline_s = START_S + 4 * plan.warmup_s + spec["max_duration_s"]
+    end = run_worker(session, spec, record.hear, deadline_s, artifact.path.name)
+    try:
+        repeat = record.repeat(index, end, started_utc)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolError(
+            f"{session.profile.name}: the agent told of a latency run in a way that is not understood ({error!r}).",
+            "Let host and agent be of the same version.",
+        ) from error
+    if not repeat.samples_ns:
+        raise RunFailed(f"{session.profile.name}: the run ended without a sample.", "Measure again.")
+    return repeat
+
+
+def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str, Any]:
+    """Return what one repeat asks of the agent.
+
+    Args:
+        artifact: What to measure.
+        plan: Totals over all repeats.
+        runtime: The runtime's name.
+
+    Returns:
+        A spec of kind "latency", see docs/wire.md.
+    """
+    return {
+        "kind": "latency",
+        "sha": artifact.sha256,
+        "format": artifact.format,
+        "runtime": runtime,
+        "threads": plan.threads,
+        "warmup_s": plan.warmup_s,
+        "warmup_runs": plan.warmup_runs,
+        "min_duration_s": plan.min_duration_s / plan.repeats,
+        "min_runs": math.ceil(plan.min_runs / plan.repeats),
+        "max_duration_s": plan.max_duration_s / plan.repeats,
+        "seed": plan.seed,
+        "inputs": None,
+    }
+
+
+class _Record:
+    """Takes the events of a latency run as they come."""
+
+    def __init__(self, subject: str, spec: Mapping[str, Any], listener: Listener) -> None:
+        self._subject, self._spec, self._listener = subject, spec, listener
+        self._facts: dict[str, Mapping[str, Any]] = {}
+        self._samples: array[int] = array("q")
+        self._elapsed_ns = 0
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        kind = event["kind"]
+        if kind != "samples":
+            self._facts[kind] = event
+            if kind == "warm" and event.get("finite") is False:
+                self._tell(f"{self._subject} gives NaN or infinity for random inputs; its latency may not be typical.")
+            return
+        samples = array("q", event["ns"])
+        self._samples.extend(samples)
+        self._elapsed_ns += sum(samples)
+        self._tell()
+
+    def _tell(self, message: str = "") -> None:
+        done = len(self._samples)
+        total = self._spec["min_runs"]
+        if self._elapsed_ns:
+            total = max(total, round(done * self._spec["min_duration_s"] * 1e9 / self._elapsed_ns), done)
+        self._listener(Event("measure", self._subject, done, total, "samples", message))
+
+    def repeat(self, index: int, end: Mapping[str, Any], started_utc: str) -> Repeat:
+        started, loaded, warm = (self._facts[kind] for kind in ("started", "loaded", "warm"))
+        peak, before = end["peak_memory_bytes"], started["memory_before_bytes"]
+        return Repeat(
+            index=index,
+            samples_ns=self._samples,
+            load_ns=int(loaded["load_ns"]),
+            first_run_ns=int(warm["first_run_ns"]),
+            warmup_runs=int(warm["runs"]),
+            steady=bool(warm["steady"]),
+            peak_memory_bytes=None if peak is None else int(peak),
+            memory_before_bytes=None if before is None else int(before),
+            runtime_version=str(started["version"]),
+            providers=tuple(str(provider) for provider in loaded["providers"]),
+            boot_id=str(started["boot_id"]),
+            started_utc=started_utc,
+        )
+
+
+def summarise(
+    artifact: Artifact,
+    plan: BenchPlan,
+    repeats: Sequence[Repeat],
+    *,
+    device: str,
+    info: DeviceInfo,
+    variant: Variant | None = None,
+    device_accuracy: float | None = None,
+) -> Measurement:
+    """Make one measurement of its repeats. Pure: the same repeats give the same measurement.
+
+    Args:
+        artifact: What ran.
+        plan: How.
+        repeats: Raw samples, at least one repeat.
+        device: The device's name.
+        info: What its agent says of it.
+        variant: What the artifact was made of, if we made it.
+        device_accuracy: Its accuracy on this board, if it was evaluated there.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        UsageError: There are no repeats.
+    """
+    if not repeats:
+        raise UsageError(f"{artifact.path.name} has no repeats to summarise.", "Measure it first.")
+    repeats = sorted(repeats, key=lambda repeat: repeat.index)
+    verdict = judge(plan, repeats)
+    peaks = [repeat.peak_memory_bytes for repeat in repeats if repeat.peak_memory_bytes is not None]
+    missing = {"energy": _NO_METER}
+    if not peaks:
+        missing["memory"] = "the board's kernel does not tell the peak memory of a process"
+    if device_accuracy is None:
+        missing["device_accuracy"] = "not evaluated on the device"
+    return Measurement(
+        artifact=artifact,
+        device=device,
+        device_id=info.device_id,
+        plan=plan,
+        latency=latency_stats(repeats, seed=plan.seed),
+        peak_memory_bytes=int(np.median(peaks)) if peaks else None,
+        device_accuracy=device_accuracy,
+        verdict=verdict.name,
+        verdict_reason=verdict.reason,
+        missing=missing,
+        environment=_environment(artifact, plan, repeats, info),
+        variant=variant,
+    )
+
+
+def _environment(artifact: Artifact, plan: BenchPlan, repeats: Sequence[Repeat], info: DeviceInfo) -> dict[str, str]:
+    runtime = RUNTIMES_OF_FORMAT[artifact.format][0] if plan.runtime == "auto" else plan.runtime
+    return {
+        "runtime": runtime,
+        "runtime_version": _each(repeat.runtime_version for repeat in repeats),
+        "providers": _each(" ".join(repeat.providers) for repeat in repeats),
+        "boot_ids": _each(repeat.boot_id for repeat in repeats),
+        "steady_repeats": f"{sum(repeat.steady for repeat in repeats)} of {len(repeats)}",
+        "board": info.model,
+        "os": info.os,
+        "kernel": info.kernel,
+        "arch": info.arch,
+        "python": info.python,
+        "agent": info.agent,
+        "agent_sha256": info.agent_sha256,
+        "governor": info.governor or "none",
+    }
+
+
+def _each(texts: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(texts))

@@ -1,0 +1,181 @@
+"""Artifact + data + metric -> its accuracy on the board."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprune.errors import DataError, ModelError, UnknownName
+from edgeprune.measuring.inference import fit_inputs, infer
+from edgeprune.values.artifact import Artifact
+from edgeprune.values.batch import batches
+from edgeprune.values.event import Listener, ignore
+
+if TYPE_CHECKING:
+    from edgeprune.devices.session import Session
+
+Array = NDArray[Any]
+Predict = Callable[..., Any]
+Metric = Callable[[Predict, Iterable[Any]], float]
+
+
+def evaluate(
+    session: Session,
+    artifact: Artifact,
+    loader: Iterable[Any],
+    metric: str | Metric = "accuracy",
+    *,
+    threads: int = 1,
+    runtime: str = "auto",
+    listener: Listener = ignore,
+) -> float:
+    """Return a metric of an artifact as it runs on the board.
+
+    All examples go to the board in one run; the metric then gets its predictions from what came back.
+
+    Args:
+        session: Of the board.
+        artifact: The model.
+        loader: Iterable of (inputs, targets), numpy or torch; read once, so a generator will do.
+        metric: "accuracy", or a callable (predict, loader) -> number, larger is better. `predict` takes the inputs of
+            a batch and gives its outputs, in torch if the inputs were.
+        threads: Of the runtime.
+        runtime: "onnxruntime", "litert", or "auto".
+        listener: Hears of the progress.
+
+    Returns:
+        The metric.
+
+    Raises:
+        UnknownName: The metric is a name that nobody knows.
+        DataError: The loader yields nothing or what does not fit, or the metric gives no finite number.
+        ModelError: An output is NaN or infinite.
+    """
+    if isinstance(metric, str) and metric != "accuracy":
+        raise UnknownName("metric", metric, ("accuracy",), " Or give 'module:callable'.")
+    pairs = list(batches(loader))
+    predict = BoardPredictions(session, artifact, [inputs for inputs, _ in pairs], threads, runtime, listener)
+    held = [(inputs if len(inputs) > 1 else inputs[0], targets) for inputs, targets in pairs]
+    value = accuracy(predict, held) if isinstance(metric, str) else metric(predict, held)
+    return _finite_number(value, metric)
+
+
+def _finite_number(value: Any, metric: str | Metric) -> float:
+    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "the metric")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{name} returned {value!r}.", "Let it return one finite number, larger is better.")
+    return number
+
+
+def accuracy(predict: Predict, loader: Iterable[Any]) -> float:
+    """Return the share of examples whose largest output is at the target's index.
+
+    Args:
+        predict: Gives outputs of shape (N, classes, …) for inputs.
+        loader: Iterable of (inputs, targets); targets of shape (N, …), integers.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        DataError: Outputs and targets do not fit together.
+    """
+    hits = total = 0
+    for inputs, targets in loader:
+        outputs, truth = np.asarray(predict(inputs)), np.asarray(targets)
+        if outputs.ndim < 2 or outputs.shape[:1] + outputs.shape[2:] != truth.shape or truth.dtype.kind not in "iu":
+            raise DataError(
+                f"Accuracy needs a class index per example; outputs are {list(outputs.shape)}, "
+                f"targets {truth.dtype} {list(truth.shape)}.",
+                "Let the loader yield integer targets, or give a metric of your own as 'module:callable'.",
+            )
+        hits += int(np.count_nonzero(outputs.argmax(axis=1) == truth))
+        total += truth.size
+    if not total:
+        raise DataError("The loader's batches hold no examples.", "Let it yield at least one.")
+    return hits / total
+
+
+class BoardPredictions:
+    """Outputs of an artifact, computed on the board all at once and looked up by what the inputs hold.
+
+    Args:
+        session: Of the board.
+        artifact: The model.
+        batches: The inputs of every batch, one tuple each.
+        threads: Of the runtime.
+        runtime: Its name, or "auto".
+        listener: Hears of the progress.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        artifact: Artifact,
+        batches: Sequence[tuple[Any, ...]],
+        threads: int = 1,
+        runtime: str = "auto",
+        listener: Listener = ignore,
+    ) -> None:
+        self._session, self._artifact, self._options = session, artifact, (threads, runtime, listener)
+        self._rows: dict[bytes, tuple[Array, ...]] = {}
+        fitted = [fit_inputs(artifact, [np.asarray(tensor) for tensor in inputs]) for inputs in batches]
+        self._learn([np.concatenate(arrays) for arrays in zip(*fitted, strict=True)])
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the outputs of a batch.
+
+        Args:
+            inputs: One tensor per input, or one tuple of them.
+
+        Returns:
+            One array, or a tuple for a model of several outputs; torch tensors if the inputs were.
+        """
+        tensors = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)) else inputs
+        arrays = fit_inputs(self._artifact, [np.asarray(tensor) for tensor in tensors])
+        keys = _keys(arrays)
+        if any(key not in self._rows for key in keys):
+            self._learn(arrays)  # the metric changed its inputs
+        outputs = [np.stack(column) for column in zip(*(self._rows[key] for key in keys), strict=True)]
+        alike = tuple(_like(tensors[0], output) for output in outputs)
+        return alike if len(alike) > 1 else alike[0]
+
+    def _learn(self, arrays: Sequence[Array]) -> None:
+        threads, runtime, listener = self._options
+        outputs = infer(self._session, self._artifact, arrays, threads=threads, runtime=runtime, listener=listener)
+        for number, output in enumerate(outputs):
+            if output.dtype.kind == "f" and not np.isfinite(output).all():
+                board = self._session.profile.name
+                raise ModelError(
+                    f"{self._artifact.path.name} gives NaN or infinity in output {number} on {board}.",
+                    "See whether the weights are whole and whether the precision suits the model.",
+                )
+        for row, key in enumerate(_keys(arrays)):
+            self._rows[key] = tuple(output[row] for output in outputs)
+
+
+def _keys(arrays: Sequence[Array]) -> list[bytes]:
+    # A digest per example over all inputs.
+    flat = [np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8) for array in arrays]
+    return [
+        hashlib.blake2b(b"".join(row.tobytes() for row in rows), digest_size=16).digest()
+        for rows in zip(*flat, strict=True)
+    ]
+
+
+def _like(tensor: Any, array: Array) -> Any:
+    # A metric that was written for torch compares with torch; whoever made the tensor has imported it already.
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(tensor, torch.Tensor):
+        return torch.from_numpy(np.ascontiguousarray(array))
+    return array
