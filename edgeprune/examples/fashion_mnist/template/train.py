@@ -1,0 +1,69 @@
+"""Trains weights.safetensors: python train.py
+
+The weights that ship: seed 0, 8 epochs, one thread, torch 2.13.0: ACC % of the test pictures, in TIME.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from data import test, train
+from model import build
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+FADE = 1e-3  # pull on the batch-norm scales: channels that the task does not need fade, and cutting them costs little
+
+
+def accuracy(model: nn.Module) -> float:
+    """Share of the test pictures that the model names rightly."""
+    model.eval()
+    with torch.no_grad():
+        hits = [model(inputs).argmax(1) == targets for inputs, targets in test()]
+    return torch.cat(hits).float().mean().item()
+
+
+def mirrored(inputs: Tensor) -> Tensor:
+    """Mirror a random half of the pictures: a boot that points left is still a boot."""
+    chosen = torch.rand(len(inputs)) < 0.5
+    return torch.where(chosen[:, None, None, None], inputs.flip(3), inputs)
+
+
+def fit(model: nn.Module, epochs: int, limit: int | None) -> None:
+    """Train in place; `limit` keeps only the first batches of each epoch."""
+    scales = [module.weight for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    steps = epochs * len(train()[:limit])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=steps)
+    for epoch in range(epochs):
+        model.train()
+        losses = []
+        for inputs, targets in train(seed=epoch)[:limit]:
+            loss = nn.functional.cross_entropy(model(mirrored(inputs)), targets)
+            penalty = FADE * torch.cat(scales).abs().sum()
+            optimizer.zero_grad()
+            (loss + penalty).backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        print(f"epoch {epoch + 1}/{epochs}: mean loss {sum(losses) / len(losses):.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the example's network.")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--limit", type=int, help="batches per epoch, to try the script out")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_name("weights.safetensors"))
+    options = parser.parse_args()
+
+    torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
+    torch.manual_seed(options.seed)
+    model = build()
+    fit(model, options.epochs, options.limit)
+    save_file(model.state_dict(), options.output)
+    print(f"test accuracy {accuracy(model):.4f}; wrote {options.output}")
+
+
+if __name__ == "__main__":
+    main()
