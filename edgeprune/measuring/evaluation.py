@@ -1,4 +1,4 @@
-"""Artifact + data + metric -> its accuracy on the board."""
+"""Model + data + metric -> accuracy, on the board or wherever else the model runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.errors import DataError, ModelError, UnknownName
-from edgeprune.measuring.inference import fit_inputs, infer
+from edgeprune.measuring.inference import infer
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.batch import batches
 from edgeprune.values.event import Listener, ignore
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from edgeprune.devices.session import Session
 
 Array = NDArray[Any]
-Predict = Callable[..., Any]
-Metric = Callable[[Predict, Iterable[Any]], float]
+Compute = Callable[[Sequence[Array]], Sequence[Array]]
+"""Arrays, one per input, examples first -> arrays, one per output, a row per example."""
+Metric = Callable[[Callable[..., Any], Iterable[Any]], float]
 
 
 def evaluate(
@@ -37,37 +38,56 @@ def evaluate(
 ) -> float:
     """Return a metric of an artifact as it runs on the board.
 
-    All examples go to the board in one run; the metric then gets its predictions from what came back.
-
     Args:
         session: Of the board.
         artifact: The model.
-        loader: Iterable of (inputs, targets), numpy or torch; read once, so a generator will do.
-        metric: "accuracy", or a callable (predict, loader) -> number, larger is better. `predict` takes the inputs of
-            a batch and gives its outputs, in torch if the inputs were.
+        loader: See `score`.
+        metric: See `score`.
         threads: Of the runtime.
         runtime: "onnxruntime", "litert", or "auto".
         listener: Hears of the progress.
 
     Returns:
         The metric.
+    """
+
+    def compute(inputs: Sequence[Array]) -> Sequence[Array]:
+        return infer(session, artifact, inputs, threads=threads, runtime=runtime, listener=listener)
+
+    return score(compute, loader, metric, subject=f"{artifact.path.name} on {session.profile.name}")
+
+
+def score(
+    compute: Compute, loader: Iterable[Any], metric: str | Metric = "accuracy", *, subject: str = "The model"
+) -> float:
+    """Return a metric of a model over a loader's data.
+
+    All examples are computed at once; the metric then gets its predictions from what came out.
+
+    Args:
+        compute: The model: arrays in, arrays out.
+        loader: Iterable of (inputs, targets), numpy or torch; read once, so a generator will do.
+        metric: "accuracy", or a callable (predict, loader) -> number, larger is better. `predict` takes the inputs of
+            a batch and gives its outputs, in torch if the inputs were.
+        subject: What is scored, as named in messages.
+
+    Returns:
+        The metric.
 
     Raises:
         UnknownName: The metric is a name that nobody knows.
-        DataError: The loader yields nothing or what does not fit, or the metric gives no finite number.
-        ModelError: An output is NaN or infinite.
     """
     if isinstance(metric, str) and metric != "accuracy":
         raise UnknownName("metric", metric, ("accuracy",), " Or give 'module:callable'.")
     pairs = list(batches(loader))
-    predict = BoardPredictions(session, artifact, [inputs for inputs, _ in pairs], threads, runtime, listener)
+    predict = Predictions(compute, [inputs for inputs, _ in pairs], subject)
     held = [(inputs if len(inputs) > 1 else inputs[0], targets) for inputs, targets in pairs]
     value = accuracy(predict, held) if isinstance(metric, str) else metric(predict, held)
     return _finite_number(value, metric)
 
 
 def _finite_number(value: Any, metric: str | Metric) -> float:
-    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "the metric")
+    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "The metric")
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -77,7 +97,7 @@ def _finite_number(value: Any, metric: str | Metric) -> float:
     return number
 
 
-def accuracy(predict: Predict, loader: Iterable[Any]) -> float:
+def accuracy(predict: Callable[..., Any], loader: Iterable[Any]) -> float:
     """Return the share of examples whose largest output is at the target's index.
 
     Args:
@@ -88,7 +108,7 @@ def accuracy(predict: Predict, loader: Iterable[Any]) -> float:
         In [0, 1].
 
     Raises:
-        DataError: Outputs and targets do not fit together.
+        DataError: Outputs and targets do not fit together, or there are no examples.
     """
     hits = total = 0
     for inputs, targets in loader:
@@ -106,31 +126,19 @@ def accuracy(predict: Predict, loader: Iterable[Any]) -> float:
     return hits / total
 
 
-class BoardPredictions:
-    """Outputs of an artifact, computed on the board all at once and looked up by what the inputs hold.
+class Predictions:
+    """A model's outputs, computed all at once and looked up by what the inputs hold.
 
     Args:
-        session: Of the board.
-        artifact: The model.
+        compute: The model.
         batches: The inputs of every batch, one tuple each.
-        threads: Of the runtime.
-        runtime: Its name, or "auto".
-        listener: Hears of the progress.
+        subject: What it is, as named in messages.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        artifact: Artifact,
-        batches: Sequence[tuple[Any, ...]],
-        threads: int = 1,
-        runtime: str = "auto",
-        listener: Listener = ignore,
-    ) -> None:
-        self._session, self._artifact, self._options = session, artifact, (threads, runtime, listener)
+    def __init__(self, compute: Compute, batches: Sequence[tuple[Any, ...]], subject: str) -> None:
+        self._compute, self._subject = compute, subject
         self._rows: dict[bytes, tuple[Array, ...]] = {}
-        fitted = [fit_inputs(artifact, [np.asarray(tensor) for tensor in inputs]) for inputs in batches]
-        self._learn([np.concatenate(arrays) for arrays in zip(*fitted, strict=True)])
+        self._learn(_joined([[np.asarray(tensor) for tensor in inputs] for inputs in batches]))
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the outputs of a batch.
@@ -142,7 +150,7 @@ class BoardPredictions:
             One array, or a tuple for a model of several outputs; torch tensors if the inputs were.
         """
         tensors = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)) else inputs
-        arrays = fit_inputs(self._artifact, [np.asarray(tensor) for tensor in tensors])
+        arrays = [np.asarray(tensor) for tensor in tensors]
         keys = _keys(arrays)
         if any(key not in self._rows for key in keys):
             self._learn(arrays)  # the metric changed its inputs
@@ -151,25 +159,34 @@ class BoardPredictions:
         return alike if len(alike) > 1 else alike[0]
 
     def _learn(self, arrays: Sequence[Array]) -> None:
-        threads, runtime, listener = self._options
-        outputs = infer(self._session, self._artifact, arrays, threads=threads, runtime=runtime, listener=listener)
+        outputs = self._compute(arrays)
         for number, output in enumerate(outputs):
             if output.dtype.kind == "f" and not np.isfinite(output).all():
-                board = self._session.profile.name
                 raise ModelError(
-                    f"{self._artifact.path.name} gives NaN or infinity in output {number} on {board}.",
+                    f"{self._subject} gives NaN or infinity in output {number}.",
                     "See whether the weights are whole and whether the precision suits the model.",
                 )
         for row, key in enumerate(_keys(arrays)):
             self._rows[key] = tuple(output[row] for output in outputs)
 
 
+def _joined(batches: Sequence[Sequence[Array]]) -> list[Array]:
+    try:
+        return [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
+    except ValueError as error:
+        raise DataError(
+            f"The loader's batches do not fit together ({error}).",
+            "Let it yield batches of the same number and shape of inputs, examples along the first dimension.",
+        ) from error
+
+
 def _keys(arrays: Sequence[Array]) -> list[bytes]:
     # A digest per example over all inputs.
-    flat = [np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8) for array in arrays]
+    if len({array.shape[:1] for array in arrays}) != 1 or arrays[0].ndim == 0:
+        raise DataError("The inputs of a batch differ in their number of examples.", "Give every input a row each.")
     return [
-        hashlib.blake2b(b"".join(row.tobytes() for row in rows), digest_size=16).digest()
-        for rows in zip(*flat, strict=True)
+        hashlib.blake2b(b"".join(array[row].tobytes() for array in arrays), digest_size=16).digest()
+        for row in range(len(arrays[0]))
     ]
 
 
