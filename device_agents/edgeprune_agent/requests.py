@@ -1,13 +1,15 @@
 """What each request of docs/wire.md does: a table of names to handlers, and the state that they share.
 
 A handler takes the request's number and its checked arguments and returns the answer, or a generator whose steps the
-server takes between messages and whose result is the answer.
+server takes between messages and whose result is the answer. A step that yields `WAITING` has only looked whether
+something else is done.
 """
 
 import concurrent.futures
 import os
+import threading
 import time
-from typing import Any, Callable, Dict, Generator, List, NamedTuple, Union
+from typing import Any, Callable, Dict, Generator, List, NamedTuple, Optional, Union
 
 from edgeprune_agent import wire
 from edgeprune_agent.arguments import Arguments
@@ -18,10 +20,10 @@ from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
 _STOP_RUN_S = 10.0
-_STEP_S = 0.01
+WAITING = True
 
 Answer = Union[Dict[str, Any], bytes]
-Steps = Generator[None, None, Answer]
+Steps = Generator[Optional[bool], None, Answer]
 Handler = Callable[[int, Arguments], Union[Answer, Steps]]
 
 RELEASE_ARGUMENTS = {
@@ -159,11 +161,10 @@ class Requests:
 
     def _info(self, number: int, arguments: Arguments) -> Steps:
         # To try the runtimes takes many seconds on a slow board.
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            description = pool.submit(self._describe, self._root.path)
-            while not description.done():
-                time.sleep(_STEP_S)
-                yield
+        description: "concurrent.futures.Future[Dict[str, Any]]" = concurrent.futures.Future()
+        threading.Thread(target=_settle, args=(description, self._describe, self._root.path), daemon=True).start()
+        while not description.done():
+            yield WAITING
         return description.result()
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
@@ -178,8 +179,7 @@ class Requests:
         give_up = time.monotonic() + _STOP_RUN_S
         while run_is_active(self._root.path) and time.monotonic() < give_up:
             self._runs.poll()
-            time.sleep(_STEP_S)
-            yield
+            yield WAITING
         return answer
 
     def _renew(self, number: int, arguments: Arguments) -> Answer:
@@ -244,3 +244,10 @@ class Requests:
         given = {key: arguments.data.get(key) for key in RELEASE_ARGUMENTS[name]}
         answer = getattr(self._releases, name)(**given)
         return {"path": answer} if isinstance(answer, str) else dict(answer)
+
+
+def _settle(future: "concurrent.futures.Future[Dict[str, Any]]", describe: Any, root: str) -> None:
+    try:
+        future.set_result(describe(root))
+    except Exception as error:  # noqa: BLE001  (it is raised where the result is asked for)
+        future.set_exception(error)

@@ -17,11 +17,11 @@ from edgeprune_agent.answers import Answers
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.channel import Channel
 from edgeprune_agent.folders import Root
-from edgeprune_agent.requests import Answer, Requests, Steps
+from edgeprune_agent.requests import WAITING, Answer, Requests, Steps
 from edgeprune_agent.store import QUOTA_BYTES, RESERVE_BYTES, Store
 from edgeprune_agent.wire import AgentError, Message, WireError
 
-_BUSY_S, _FOLLOW_S, _IDLE_S = 0.0, 0.1, 1.0
+_BUSY_S, _WAIT_S, _FOLLOW_S, _IDLE_S = 0.0, 0.01, 0.1, 1.0
 _STEPS_S = 0.05
 """How long steps may be taken before messages are looked at again."""
 _MAX_OPEN_REQUESTS = 256
@@ -41,19 +41,26 @@ class Server:
         self._root, self._channel, self._requests = root, channel, requests
         self._answers = Answers(root)
         self._jobs: Dict[int, Steps] = {}
+        self._working = False
         self._followed_at = 0.0
 
     def serve(self) -> None:
         """Serve until the link ends."""
         while not self._channel.over:
-            patience_s = _BUSY_S if self._jobs else _FOLLOW_S if self._requests.following else _IDLE_S
-            for message in self._channel.exchange(patience_s):
+            for message in self._channel.exchange(self._patience_s()):
                 self._take(message)
             self._work()
             self._follow()
         for steps in self._jobs.values():
             steps.close()
         self._requests.close()
+
+    def _patience_s(self) -> float:
+        if self._working:
+            return _BUSY_S
+        if self._jobs:
+            return _WAIT_S
+        return _FOLLOW_S if self._requests.following else _IDLE_S
 
     def _take(self, message: Message) -> None:
         if message.type == wire.REQ:
@@ -112,15 +119,17 @@ class Server:
         return answer
 
     def _work(self) -> None:
-        """Take steps of the jobs for a moment."""
+        """Take steps of the jobs for a moment, as long as they do more than wait."""
         until = time.monotonic() + _STEPS_S
-        while self._jobs and time.monotonic() < until:
+        self._working = bool(self._jobs)
+        while self._working and time.monotonic() < until:
+            self._working = False
             for number in list(self._jobs):
                 self._attempt(number, lambda number=number: self._step(number))  # type: ignore[misc]
 
     def _step(self, number: int) -> List[Message]:
         try:
-            next(self._jobs[number])
+            self._working |= next(self._jobs[number]) is not WAITING
         except StopIteration as end:
             del self._jobs[number]
             return [_result(number, end.value)]
