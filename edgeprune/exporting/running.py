@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,6 +62,7 @@ def predict(artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray
         ArtifactError: An output has no batch dimension.
     """
     runner = HostRunner(artifact)
+    inputs = fitted([replace(spec, shape=(-1, *spec.shape[1:])) for spec in artifact.inputs], inputs)
     parts: list[list[np.ndarray]] = []
     for chunk, n_valid in chunks(inputs, runner.batch_size if runner.batch_size > 0 else OPEN_BATCH):
         outputs = runner.run(chunk)

@@ -36,6 +36,8 @@ OLDEST_OPSET = 7
 TORCH_OPSET = 18
 """torch writes no older operator set; older ones are reached by onnx's version converter."""
 
+FP16_MAX = float(np.finfo(np.float16).max)
+
 _UNSUPPORTED = "Replace the operator in the model, or export to the other format."
 _UNQUANTIZED = "Export it as fp32, or report the model with the message."
 
@@ -98,6 +100,9 @@ class OnnxConverter(Converter):
     def to_fp16(self, content: bytes) -> bytes:
         """Compute in half precision between float32 inputs and outputs.
 
+        onnxruntime computes fp16 in float32 on most CPUs, so that activations which overflow do so on the board only;
+        weights that do not fit are found here.
+
         Args:
             content: The float file.
 
@@ -105,10 +110,12 @@ class OnnxConverter(Converter):
             A file of about half the size.
 
         Raises:
-            ExportError: The converter failed.
+            ExportError: The converter failed, or a weight is too large.
         """
         with failing_as(ExportError, "The fp16 converter failed", _UNQUANTIZED, *ONNX_FAILURES):
-            half = OnnxModel(convert_float_to_float16(onnx.ModelProto.FromString(content), keep_io_types=True))
+            model = onnx.ModelProto.FromString(content)
+            _refuse_large_weights(model)
+            half = OnnxModel(convert_float_to_float16(model, keep_io_types=True, max_finite_val=FP16_MAX))
             half.topological_sort()  # the converter appends its casts behind the nodes that read them
             return _clean(half.model)
 
@@ -167,8 +174,20 @@ def _scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
+def _refuse_large_weights(model: Any) -> None:
+    # The converter itself would clip such a weight, with a warning at most.
+    for tensor in model.graph.initializer:
+        largest = np.abs(onnx.numpy_helper.to_array(tensor).astype(np.float64)).max(initial=0.0)
+        if tensor.data_type == onnx.TensorProto.FLOAT and largest > FP16_MAX:
+            raise OverflowError(f"{tensor.name} holds {largest:.3g}, fp16 ends at {FP16_MAX:g}")
+
+
 def _clean(model: Any) -> bytes:
-    """Return the bytes without stack traces and doc strings: these name the machine that made them."""
+    """Return the bytes without stack traces and doc strings, which name the machine that made them.
+
+    The optimizer declares every operator domain that it knows; those that no node uses go too, since a runtime may
+    refuse a domain that it does not know.
+    """
     for value in (
         *model.graph.node,
         *model.graph.value_info,
@@ -182,6 +201,10 @@ def _clean(model: Any) -> bytes:
     model.graph.ClearField("doc_string")
     model.ClearField("metadata_props")
     model.ClearField("doc_string")
+    used = {"", "ai.onnx", *(node.domain for node in model.graph.node)}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 

@@ -24,6 +24,9 @@ from edgeprune.values.spec import ExportSpec
 SIGNATURE = "serving_default"
 """The name that litert-torch gives to the one signature of a model."""
 
+SMALLEST_RANGE = 1e-6
+"""Activations within this of zero, over all calibration data, count as dead."""
+
 _UNSUPPORTED = "Replace the operator in the model, or export to ONNX."
 _UNQUANTIZED = "Export it as fp32, or to ONNX."
 
@@ -133,7 +136,9 @@ class TfliteConverter(Converter):
             statistics = calibrator.Calibrator(content, num_threads=1, mode=mode, qsv_update_func=extremes)
             statistics.calibrate({SIGNATURE: feeds}, recipes)
             work = quantizer.Quantizer(content, recipes.get_quantization_recipe())
-            result = work.quantize(statistics.get_model_qsvs(), enable_progress_bar=False, enable_progress_report=False)
+            result = work.quantize(
+                _widened(statistics.get_model_qsvs()), enable_progress_bar=False, enable_progress_report=False
+            )
             return bytes(result.quantized_model)
 
 
@@ -151,6 +156,21 @@ class _Named(nn.Module):
 
 def _part(name: str) -> Any:
     return require(f"ai_edge_quantizer.{name}", "ai-edge-quantizer", "tflite")
+
+
+def _widened(ranges: dict[str, Any]) -> dict[str, Any]:
+    """Return the ranges, those of dead activations made one wide.
+
+    A range of zero gives a scale of next to zero, and with it the bias of the next layer leaves int32 and is clipped.
+    Nothing is lost: these activations are zero at any scale.
+    """
+    zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
+    dead = {
+        name: {**seen, "min": zero.reshape(seen["min"].shape), "max": one.reshape(seen["max"].shape)}
+        for name, seen in ranges.items()
+        if "min" in seen and seen["min"].size == 1 and max(abs(seen["min"]), abs(seen["max"])) < SMALLEST_RANGE
+    }
+    return {**ranges, **dead}
 
 
 def _static_recipe() -> Any:
