@@ -63,12 +63,16 @@ __all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home when it is first asked for."""
+    """Return a public name, imported from its home when it is first asked for.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'edgeprune' has no attribute {name!r}")
     return getattr(importlib.import_module(f"edgeprune.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    """List the public names."""
+    """Return the public names."""
     return sorted(__all__)

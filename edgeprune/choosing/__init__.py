@@ -1,5 +1,5 @@
 """[Measurement] + objectives -> ParetoFront -> Choice."""
 
-from edgeprune.choosing.pareto import ParetoFront, pareto
+from edgeprune.choosing.front import ParetoFront, pareto
 
 __all__ = ["ParetoFront", "pareto"]

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgeprune.config import Config
+    from collections.abc import Mapping
+
+    from edgeprune.config import Config, DeviceConfig
 
 
 def project_folder(config: Path | None) -> Path | None:
@@ -22,3 +24,9 @@ def optional_config(config: Path | None) -> Config | None:
     from edgeprune.config import load
 
     return load(config) if config is not None or project_folder(None) else None
+
+
+def project_devices(config: Path | None) -> Mapping[str, DeviceConfig] | None:
+    """Return the devices that the project names, or None where there is no project."""
+    loaded = optional_config(config)
+    return loaded.devices if loaded else None

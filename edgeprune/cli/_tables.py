@@ -62,7 +62,8 @@ def prune_view(summary: PruneSummary) -> RenderableType:
     for column, side in (("group", "left"), ("width", "right"), ("left", "right"), ("scores", "right"), ("", "left")):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for group in summary.groups:
-        scores = "" if group.score_min is None else f"{group.score_min:.3g} – {group.score_max:.3g}"
+        known = None not in (group.score_min, group.score_max)
+        scores = f"{group.score_min:.3g} – {group.score_max:.3g}" if known else ""
         state = f"kept whole: {group.frozen}" if group.frozen else ""
         table.add_row(group.name, str(group.width_before), str(group.width_after), scores, state)
     proof = summary.proof

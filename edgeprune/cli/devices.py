@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edgeprune.cli import _options as o
-from edgeprune.cli._project import optional_config, project_folder
+from edgeprune.cli._project import project_devices, project_folder
 
 app = typer.Typer(help="The known devices and their facts.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ def list_(as_json: o.Json = False, quiet: o.Quiet = False, config: o.ConfigPath 
         from edgeprune.cli._tables import devices_view
         from edgeprune.devices import known_devices
 
-        known = known_devices(optional_config(config))
+        known = list(known_devices(project_devices(config)).values())
         out.show({"devices": known}, lambda: devices_view(known), "\n".join(p.name for p in known))
 
 
@@ -39,7 +39,7 @@ def info(
         from edgeprune.cli._tables import device_view
         from edgeprune.devices import connect, resolve
 
-        profile = resolve(device, optional_config(config))
+        profile = resolve(device, project_devices(config))
         with connect(profile, exclusive=False) as session:
             facts = session.info
         data = {"device": profile, "info": facts}

@@ -83,7 +83,7 @@ def _on_board(command: str, device: str, sink: o.Sink, work: Callable[[Session, 
         from edgeprune.devices import connect, resolve
 
         config = optional_config(sink.config)
-        with connect(resolve(device, config), listener=out.listener) as session:
+        with connect(resolve(device, config.devices if config else None), listener=out.listener) as session:
             found = [r for r in work(session, flow.model_name(config)) if r is not None]
         data = {"device": device, "releases": [{**flow.release_data(r), "current": r.current} for r in found]}
         out.show(data, lambda: releases_view(found), "\n".join(r.path for r in found))

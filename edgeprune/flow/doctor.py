@@ -93,7 +93,7 @@ def _project(config: Config) -> Iterator[Finding]:
 
 def _board(device: str, config: Config | None) -> Iterator[Finding]:
     try:
-        with connect(resolve(device, config), exclusive=False) as session:
+        with connect(resolve(device, config.devices if config else None), exclusive=False) as session:
             info = session.info
     except EdgePruneError as error:
         yield Finding(f"device {device}", False, error.message, error.next_step)

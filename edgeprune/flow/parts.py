@@ -135,7 +135,7 @@ def bench_file(
         Inconclusive: The samples do not even carry a median.
     """
     artifact = exporting.load_artifact(path)
-    with connect(resolve(device, config), listener=listener) as session:
+    with connect(resolve(device, config.devices if config else None), listener=listener) as session:
         measurement = measuring.measure(session, artifact, plan, listener=listener)
         if measurement.verdict == "inconclusive":
             raise Inconclusive(measurement.verdict_reason, "Measure longer: --plan strict, or an idle board.")
@@ -166,10 +166,10 @@ def choose_again(config: Config, goal: Goal, run_id: str | None, store_url: str 
                 variant.artifact, plan, repeats, device=record.device, info=info, variant=variant,
                 device_accuracy=store.accuracy(variant.artifact.sha256, info.device_id, data_id),
             )
-            for variant, plan in store.entries(record.id)
+            for variant, plan in store.entries(record.run_id)
             if len(repeats := store.repeats(variant.artifact.sha256, info.device_id, plan)) == plan.repeats
         ]  # fmt: skip
     if not measurements:
-        raise UsageError(f"Run {record.id} has no finished measurement.", "Run `edgeprune search` first.")
+        raise UsageError(f"Run {record.run_id} has no finished measurement.", "Run `edgeprune search` first.")
     front = pareto(measurements, minimize=goal.minimize, constraints=goal.constraints)
-    return RunResult(record.id, record.device, front, front.choose())
+    return RunResult(record.run_id, record.device, front, front.choose())

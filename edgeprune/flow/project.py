@@ -274,7 +274,7 @@ def _example_inputs(project: Project) -> tuple[Tensor, ...]:
     wanted = project.config.model.inputs
     if not wanted:
         raise ConfigError(
-            "[model] inputs is missing.", 'Add inputs = [{ name = "image", shape = [1, 1, 28, 28], dtype = "float32" }].',
+            "[model] inputs is missing.", 'Add inputs = [{ name = "image", shape = [1, 1, 28, 28] }].',
             path=str(project.config.path),
         )  # fmt: skip
     if project.config.data.test:

@@ -56,7 +56,7 @@ def run(
         The evidence, and the release if there is one.
     """
     started = time.monotonic()
-    project, profile = Project(config), resolve(device, config)
+    project, profile = Project(config), resolve(device, config.devices)
     with RunStore.open(store_url or config.store.url, config.folder) as store:
         with connect(profile, exclusive=False) as session:
             info = session.info
