@@ -29,6 +29,7 @@ class CalibrationData:
         self._unread: Iterator[tuple[tuple[Any, ...], Any]] = batches(loader)
         self._read: list[list[np.ndarray]] = []
         self._examples = list(examples)
+        self._failure: DataError | None = None
 
     def take(self, n_batches: int) -> list[np.ndarray]:
         """Return the inputs of the first batches.
@@ -42,8 +43,14 @@ class CalibrationData:
         Raises:
             DataError: The loader is empty, or its inputs have other shapes or types, or hold NaN or infinity.
         """
-        for inputs, _ in islice(self._unread, max(0, n_batches - len(self._read))):
-            self._read.append(self._checked(inputs))
+        if self._failure is not None:
+            raise self._failure  # what was read on after a bad batch would silently lack it
+        try:
+            for inputs, _ in islice(self._unread, max(0, n_batches - len(self._read))):
+                self._read.append(self._checked(inputs))
+        except DataError as error:
+            self._failure = error
+            raise
         return [np.concatenate(parts) for parts in zip(*self._read[:n_batches], strict=True)]
 
     def _checked(self, inputs: Sequence[Any]) -> list[np.ndarray]:

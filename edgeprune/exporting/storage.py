@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,6 +81,21 @@ def make_folder(folder: Path) -> None:
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Lend a temporary folder to a converter that talks in files.
+
+    Yields:
+        The folder; it is gone afterwards.
+
+    Raises:
+        StorageError: The system refused, then or while the converter wrote to it.
+    """
+    shown = Path(os.environ.get("TMPDIR", "/tmp"))
+    with writing(shown), tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
+        yield Path(folder)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,7 @@ from edgeprune.errors import ExportError, UsageError
 from edgeprune.exporting.converter import Converter, output_names
 from edgeprune.exporting.flat_model import FlatModel
 from edgeprune.exporting.onnx_file import ONNX_FAILURES, ORT_FAILURES
-from edgeprune.exporting.storage import writing
+from edgeprune.exporting.storage import scratch_folder
 from edgeprune.exporting.thirdparty import failing_as, quiet
 from edgeprune.values.spec import ExportSpec
 
@@ -140,7 +137,7 @@ class OnnxConverter(Converter):
         model = onnx.ModelProto.FromString(content)
         reader = _Reader([value.name for value in model.graph.input], batches)
         failures = (*ONNX_FAILURES, *ORT_FAILURES)
-        with _scratch() as folder, failing_as(ExportError, "The ONNX quantizer failed", _UNQUANTIZED, *failures):
+        with scratch_folder() as folder, failing_as(ExportError, "The ONNX quantizer failed", _UNQUANTIZED, *failures):
             prepared, quantized = folder / "prepared.onnx", folder / "int8.onnx"
             quant_pre_process(model, prepared)
             quantize_static(
@@ -165,13 +162,6 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._feeds, None)
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """The quantizer talks in files; a full temporary folder is the disk's fault and is said to be."""
-    with writing(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
-        yield Path(folder)
 
 
 def _refuse_large_weights(model: Any) -> None:

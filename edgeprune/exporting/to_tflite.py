@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import keyword
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from edgeprune.errors import ExportError, UsageError
 from edgeprune.exporting.converter import Converter
 from edgeprune.exporting.flat_model import FlatModel
 from edgeprune.exporting.running import fitted
-from edgeprune.exporting.storage import writing
+from edgeprune.exporting.storage import scratch_folder
 from edgeprune.exporting.tflite_file import TfliteFile
 from edgeprune.exporting.thirdparty import failing_as, require
 from edgeprune.values.spec import ExportSpec
@@ -76,12 +74,11 @@ class TfliteConverter(Converter):
         litert_torch = require("litert_torch", "litert-torch", "tflite")
         named = dict(zip(input_names, model.example_inputs, strict=True))
         with (
-            writing(Path(tempfile.gettempdir())),
-            tempfile.TemporaryDirectory(prefix="edgeprune-") as folder,
+            scratch_folder() as folder,
             torch.no_grad(),
             failing_as(ExportError, "The TFLite converter failed", _UNSUPPORTED),
         ):
-            path = Path(folder) / "model.tflite"
+            path = folder / "model.tflite"
             litert_torch.convert(_Named(model).eval(), (), sample_kwargs=named).export(str(path))
             return path.read_bytes()
 

@@ -66,6 +66,13 @@ def test_batch_that_is_no_pair_is_refused():
         CalibrationData([torch.ones(2, 3)], EXAMPLES).take(1)
 
 
+def test_bad_batch_is_refused_again_when_asked_again():
+    data = CalibrationData(loader(torch.ones(2, 3), torch.ones(2, 4), torch.ones(2, 3)), EXAMPLES)
+    for _ in range(2):
+        with pytest.raises(DataError, match="calibration batch 1"):
+            data.take(3)
+
+
 def test_random_inputs_repeat_and_stay_in_range():
     examples = [np.full((2, 3), 5.0, np.float32), np.array([[3], [7]]), np.array([[True], [False]])]
     floats, integers, booleans = first = random_like(examples)

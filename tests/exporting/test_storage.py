@@ -2,12 +2,13 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from edgeprune.errors import StorageError
-from edgeprune.exporting.storage import check_target, make_folder, write_atomically
+from edgeprune.exporting.storage import check_target, make_folder, scratch_folder, write_atomically
 
 
 def refusing(monkeypatch, code, owner=os, name="fsync"):
@@ -44,6 +45,12 @@ def test_written_file_is_whole_and_replaces_the_old(tmp_path):
     write_atomically(path, b"new" * 1000)
     assert path.read_bytes() == b"new" * 1000
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_full_temporary_folder_is_said_to_be(monkeypatch):
+    refusing(monkeypatch, errno.ENOSPC, tempfile, "mkdtemp")
+    with pytest.raises(StorageError, match="the disk is full"), scratch_folder():
+        pass
 
 
 def test_folder_that_is_missing_or_a_file_is_refused(tmp_path):
