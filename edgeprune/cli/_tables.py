@@ -88,7 +88,8 @@ def artifact_view(artifact: Artifact) -> RenderableType:
         rows["conversion error"] = f"max |Δ| {parity.conversion_max_abs:.2e} on {parity.n_inputs} inputs"
         if parity.quantization_max_abs is not None:
             rows["quantization error"] = f"max |Δ| {parity.quantization_max_abs:.2e}"
-        rows["top-1 agreement"] = units.format_quantity(parity.top1_agreement_ratio, "ratio")
+        if parity.top1_agreement_ratio is not None:
+            rows["top-1 agreement"] = units.format_quantity(parity.top1_agreement_ratio, "ratio")
     return _facts(rows)
 
 
