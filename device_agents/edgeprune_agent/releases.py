@@ -4,19 +4,17 @@ Every change ends in one rename, after everything that it needs is on the disk, 
 `current` at a whole release or, before the first one, nowhere. Repeating a request changes nothing more.
 """
 
-import datetime
-import hashlib
 import json
-import math
 import os
 import shutil
 from typing import Any, Dict, List, Optional
 
-from edgeprune_agent.runtimes import FORMATS
+from edgeprune_agent import journal, release_files
+from edgeprune_agent.folders import sync_folder
+from edgeprune_agent.store import object_path
 from edgeprune_agent.wire import NAMES, AgentError, check_name
 
-MAX_MANIFEST_BYTES = 8192
-_CURRENT, _PREVIOUS = "current", "previous"
+_CURRENT, _PREVIOUS, _CHECKED = "current", "previous", "checked"
 
 
 class Releases:
@@ -27,7 +25,7 @@ class Releases:
     """
 
     def __init__(self, root: str) -> None:
-        self._objects, self._models = os.path.join(root, "objects"), os.path.join(root, "models")
+        self._root, self._models = root, os.path.join(root, "models")
 
     def stage(
         self, model: str, release: str, format: str, sha: str, golden: Optional[str], manifest: Dict[str, Any]
@@ -50,29 +48,23 @@ class Releases:
                 file. E_HASH: a stored file was damaged. E_LIMIT: the manifest is too long.
         """
         folder = self.folder(model, release)
-        text = _manifest_text(format, sha, golden, manifest)
+        text = release_files.manifest_text(format, sha, golden, manifest)
         sources = {"model." + format: sha}
         if golden is not None:
             sources["golden.safetensors"] = golden
-        sums = dict(sources, **{"manifest.json": hashlib.sha256(text).hexdigest()})
         if os.path.isdir(folder):
-            if self._sums(folder) != sums or self.damaged(model, release):
+            if not release_files.holds(folder, sources, text):
                 raise AgentError("E_ARG", "Release {} of {} exists with other files.".format(release, model))
             return {"path": folder}
         parent = os.path.dirname(folder)
         os.makedirs(parent, 0o700, exist_ok=True)
         _sweep(parent)
         draft = os.path.join(parent, ".new-" + release)
-        os.mkdir(draft, 0o700)
-        for name, digest in sources.items():
-            self._take(digest, os.path.join(draft, name))
-        _write(os.path.join(draft, "manifest.json"), text)
-        lines = ["{}  {}\n".format(digest, name) for name, digest in sorted(sums.items())]
-        _write(os.path.join(draft, "SHA256SUMS"), "".join(lines).encode("ascii"))
-        _sync_folder(draft)
+        stored = {name: object_path(self._root, digest) for name, digest in sources.items()}
+        release_files.build(draft, sources, stored, text)
         os.rename(draft, folder)
         for path in (parent, os.path.dirname(parent), self._models):
-            _sync_folder(path)
+            sync_folder(path)
         return {"path": folder}
 
     def switch(self, model: str, release: Optional[str]) -> Dict[str, Any]:
@@ -137,7 +129,8 @@ class Releases:
             model: Name on this board; None for all models, then without manifests.
 
         Returns:
-            `releases`: of each its model, id, path, and whether `current` or `previous` points at it, and its manifest.
+            `releases`: of each its model, id, path, whether `current` or `previous` points at it, when it last passed
+            a check, and its manifest.
         """
         names = self._model_names() if model is None else [check_name("model", model)]
         return {"releases": [self._row(name, release, model) for name in names for release in self._ids(name)]}
@@ -186,8 +179,10 @@ class Releases:
             AgentError: E_ARG: it is no JSON object. E_LIMIT: it is too long.
         """
         check_name("model", model)
-        if not isinstance(entry, dict) or len(json.dumps(entry)) > MAX_MANIFEST_BYTES:
-            raise AgentError("E_LIMIT", "A journal entry is an object of at most {} bytes.".format(MAX_MANIFEST_BYTES))
+        if not isinstance(entry, dict):
+            raise AgentError("E_ARG", "A journal entry is an object.")
+        if len(json.dumps(entry)) > journal.MAX_ENTRY_BYTES:
+            raise AgentError("E_LIMIT", "A journal entry has at most {} bytes.".format(journal.MAX_ENTRY_BYTES))
         self._note(model, entry)
         return {}
 
@@ -217,15 +212,20 @@ class Releases:
 
     def damaged(self, model: str, release: str) -> Optional[str]:
         """Return the name of a file that is missing or not what SHA256SUMS says; None for a whole release."""
-        folder = self.folder(model, release)
-        sums = self._sums(folder)
-        if "manifest.json" not in sums:
-            return "SHA256SUMS"
-        for name, digest in sums.items():
-            path = os.path.join(folder, name)
-            if not os.path.isfile(path) or _digest(path) != digest:
-                return name
-        return None
+        return release_files.damaged(self.folder(model, release))
+
+    def passed(self, model: str, release: str) -> None:
+        """Note beside a release that it gave its golden outputs just now, by the board's clock."""
+        path = os.path.join(self.folder(model, release), _CHECKED)
+        release_files.write(path + ".new", journal.now_utc().encode("ascii"))
+        os.replace(path + ".new", path)
+
+    def _checked_utc(self, model: str, release: str) -> Optional[str]:
+        try:
+            with open(os.path.join(self.folder(model, release), _CHECKED), encoding="ascii") as file:
+                return file.read(40)
+        except (OSError, ValueError):
+            return None
 
     def _check_whole(self, model: str, release: str) -> None:
         if not os.path.isdir(self.folder(model, release)):
@@ -238,24 +238,11 @@ class Releases:
         row = {
             "model": model, "release": release, "path": self.folder(model, release),
             "current": release == self.current(model), "previous": release == self.previous(model),
+            "checked_utc": self._checked_utc(model, release),
         }  # fmt: skip
         if wanted is not None:
             row["manifest"] = self.manifest(model, release)
         return row
-
-    def _take(self, digest: str, target: str) -> None:
-        # Put a stored file into a release: as a second name of the same file where the disk allows, else as a copy.
-        source = os.path.join(self._objects, check_name("sha", digest)[:2], digest)
-        if not os.path.isfile(source):
-            raise AgentError("E_NOTFOUND", "The store has no file {}.".format(digest))
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
-        with open(target, "rb") as file:
-            os.fsync(file.fileno())
-        if _digest(target) != digest:
-            raise AgentError("E_HASH", "The stored file {} was damaged; send it again.".format(digest))
 
     def _link(self, model: str, name: str, release: str) -> None:
         folder = os.path.join(self._models, model)
@@ -264,13 +251,13 @@ class Releases:
             os.unlink(draft)
         os.symlink(os.path.join("releases", release), draft)
         os.replace(draft, os.path.join(folder, name))
-        _sync_folder(folder)
+        sync_folder(folder)
 
     def _unlink(self, model: str, name: str) -> None:
         folder = os.path.join(self._models, check_name("model", model))
         if os.path.lexists(os.path.join(folder, name)):
             os.unlink(os.path.join(folder, name))
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def _linked(self, model: str, name: str) -> Optional[str]:
         """Return the id behind a link, if it leads to a release of this model."""
@@ -294,44 +281,11 @@ class Releases:
         names = os.listdir(self._models) if os.path.isdir(self._models) else []
         return sorted(name for name in names if NAMES["model"].fullmatch(name))
 
-    def _sums(self, folder: str) -> Dict[str, str]:
-        try:
-            with open(os.path.join(folder, "SHA256SUMS"), encoding="ascii") as file:
-                return {name: digest for digest, name in (line.rstrip("\n").split("  ", 1) for line in file)}
-        except (OSError, ValueError):
-            return {}
-
     def _note(self, model: str, entry: Dict[str, Any], changed: bool = True) -> None:
-        """Append a line to the journal; a line that a power cut left unfinished is closed first."""
-        if not changed:
-            return
-        folder = os.path.join(self._models, model)
-        os.makedirs(folder, 0o700, exist_ok=True)
-        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        line = json.dumps(dict(entry, board_utc=now), sort_keys=True).encode("ascii") + b"\n"
-        with open(os.path.join(folder, "journal.jsonl"), "ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_folder(folder)
-
-
-def _manifest_text(format: str, sha: str, golden: Optional[str], manifest: Dict[str, Any]) -> bytes:
-    if not isinstance(format, str) or format not in FORMATS:
-        raise AgentError("E_ARG", "format must be one of {}.".format(", ".join(sorted(FORMATS))))
-    if not isinstance(manifest, dict):
-        raise AgentError("E_ARG", "The manifest is an object.")
-    tolerance: Any = manifest.get("tolerance")
-    if golden is not None and (type(tolerance) not in (int, float) or not 0 <= tolerance < math.inf):
-        raise AgentError("E_ARG", "A release with golden outputs needs a tolerance in its manifest.")
-    whole = dict(manifest, format=format, sha256=sha, golden=golden)
-    text = json.dumps(whole, sort_keys=True, indent=1).encode("ascii")
-    if len(text) > MAX_MANIFEST_BYTES:
-        raise AgentError("E_LIMIT", "A manifest has at most {} bytes.".format(MAX_MANIFEST_BYTES))
-    return text
+        if changed:
+            folder = os.path.join(self._models, model)
+            os.makedirs(folder, 0o700, exist_ok=True)
+            journal.append(os.path.join(folder, "journal.jsonl"), entry)
 
 
 def _sweep(folder: str) -> None:
@@ -339,26 +293,3 @@ def _sweep(folder: str) -> None:
     for name in os.listdir(folder):
         if name.startswith((".new-", ".old-")):
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-
-
-def _write(path: str, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sync_folder(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
