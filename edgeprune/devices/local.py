@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from edgeprune.devices.address import LocalAddress
 from edgeprune.devices.agent_file import cached_agent
@@ -33,6 +34,7 @@ class LocalTransport(Transport):
     def __init__(self, address: LocalAddress) -> None:
         self._address = address
         self._process: subprocess.Popen[bytes] | None = None
+        self._fds: tuple[int, ...] = ()
         self._last_words = bytearray()
 
     @property
@@ -62,7 +64,8 @@ class LocalTransport(Transport):
             raise ConnectFailed(
                 f"The agent could not be started: {error.strerror}.", "See whether this Python can start processes."
             ) from error
-        for fd in self._pipes():
+        self._fds = tuple(pipe.fileno() for pipe in self._open_pipes(self._process))
+        for fd in self._fds:
             os.set_blocking(fd, False)
 
     def send(self, data: bytes, deadline: Deadline) -> None:
@@ -129,20 +132,22 @@ class LocalTransport(Transport):
         words = self._last_words.decode("utf-8", "replace").strip().splitlines()[-1:]
         return LinkClosed(" ".join(["The agent ended.", *words]), _AGAIN)
 
-    def _pipes(self) -> tuple[int, int, int]:
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None or process.stderr is None:
+    def _pipes(self) -> tuple[int, ...]:
+        if not self._fds:
             raise LinkClosed(_CLOSED, _AGAIN)
-        return process.stdin.fileno(), process.stdout.fileno(), process.stderr.fileno()
+        return self._fds
+
+    @staticmethod
+    def _open_pipes(process: subprocess.Popen[bytes]) -> list[IO[bytes]]:
+        return [pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe is not None]
 
     def close(self) -> None:
         """End the agent, by force if it does not go; see `Transport`."""
-        process, self._process = self._process, None
+        process, self._process, self._fds = self._process, None, ()
         if process is None:
             return
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        for pipe in self._open_pipes(process):
+            pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)
             return
