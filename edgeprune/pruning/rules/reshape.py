@@ -106,6 +106,10 @@ def _spread(trace: Trace, x: Labels, dim: int, block: Block, shape: tuple[int, .
         trace.freeze(grid.ravel(), "is one channel in")
         return None, grid
     axis = varying[-1]
+    if trace.cautious and axis < grid.ndim - 1:
+        # The leading lengths are likely numbers in the user's code: how many heads, how many groups.
+        trace.freeze(grid.ravel(), "is counted out in")
+        return None, grid
     columns = np.moveaxis(grid, axis, -1).reshape(-1, grid.shape[axis])
     return new[axis], trace.tie(columns)
 

@@ -1,0 +1,260 @@
+"""Orders of indices, several outputs, unknown ops, shared and baked shapes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pruning_architectures import conv, randomise_statistics
+from torch import nn
+
+from edgeprune.pruning import count_params, prune, replay
+from edgeprune.values.spec import PruneSpec
+
+HALF = PruneSpec(ratio=0.5, scope="local")
+
+
+def rows(result):
+    return {row.name: row for row in result.report}
+
+
+def zero_channels(layer: nn.Conv2d, channels: list[int]) -> None:
+    with torch.no_grad():
+        layer.weight[channels] = 0
+        layer.bias[channels] = 0
+
+
+class Permuted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 8, 3), nn.Linear(8 * 12, 4)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.conv(x)).permute(0, 3, 2, 1).flatten(1))
+
+
+def test_dead_channels_go_through_a_permute_before_flatten_without_any_change_of_the_output():
+    model, x = Permuted().eval(), torch.randn(3, 1, 6, 5)
+    zero_channels(model.conv, [1, 3, 4, 6])
+
+    result = prune(model, HALF, example_inputs=(x,))
+
+    (cut,) = result.recipe.cuts
+    assert cut.kept == (0, 2, 5, 7)
+    columns = next(piece for piece in cut.slices if piece.tensor == "fc.weight")
+    assert columns.kept == tuple(index for index in range(96) if index % 8 in (0, 2, 5, 7))
+    torch.testing.assert_close(result.model(x), model(x))
+
+
+class TwoOutputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.branch = conv(3, 8), nn.Conv2d(8, 6, 1)
+        self.head, self.map = nn.Linear(6, 3), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        y = self.trunk(x)
+        branch = self.branch(y)
+        return {"classes": self.head(branch.mean((2, 3))), "map": self.map(y), "features": branch}
+
+
+def test_channels_that_reach_any_of_several_outputs_stay():
+    result = prune(TwoOutputs(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    found = rows(result)
+    assert found["trunk.0.weight"].width_after == 4
+    for name in ("branch.weight", "head.weight", "map.weight"):
+        assert found[name].frozen == "reaches a model output"
+    assert result.model(torch.randn(1, 3, 6, 6))["features"].shape == (1, 6, 6, 6)
+
+
+class Strange(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = conv(3, 8), conv(8, 8), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        y = self.second(self.first(x))
+        y = torch.cumulative_trapezoid(y, dim=1) if y.dim() == 3 else torch.renorm(y, 2, 1, 1.0)
+        return self.third(y)
+
+
+def test_an_op_without_a_rule_freezes_what_passes_through_it_and_is_named_with_its_line():
+    result = prune(Strange(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    found = rows(result)
+    assert found["first.0.weight"].width_after == 4
+    assert "op without a rule: renorm (test_graph_facts.py:" in found["second.0.weight"].frozen
+    assert found["second.0.weight"].width_after == 8
+    assert result.proof.unknown_ops[0].startswith("renorm (test_graph_facts.py:")
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.shared, self.head = conv(3, 8), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        y = self.stem(x)
+        for _ in range(3):
+            y = torch.relu(self.shared(y))
+        return self.head(y)
+
+
+def test_a_module_called_several_times_is_cut_the_same_for_all_calls():
+    result = prune(Shared(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    assert result.model.shared.weight.shape == (4, 4, 3, 3)
+    assert rows(result)["stem.0.weight"].layers[:2] == ("stem.0", "shared")
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.middle, self.down = nn.Linear(6, 12), nn.Linear(12, 12), nn.Linear(6, 12)
+        self.down.weight = self.up.weight
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.middle(torch.relu(self.up(x)))) + self.down(x))
+
+
+def test_tied_weights_stay_tied():
+    model = Tied()
+    result = prune(model, HALF, example_inputs=(torch.randn(2, 6),))
+
+    assert result.model.up.weight is result.model.down.weight
+    assert result.model.up.weight.shape == (6, 6)
+    assert replay(model, result.recipe).up.weight.shape == (6, 6)
+
+
+class Baked(nn.Module):
+    """A classifier whose input size is a number in its Python code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.fc = conv(3, 8), conv(8, 8), nn.Linear(8 * 9, 2)
+
+    def forward(self, x):
+        return self.fc(F.max_pool2d(self.second(self.first(x)), 2).view(-1, 72))
+
+
+def test_channels_behind_a_size_that_the_code_spells_out_stay_and_the_rest_is_pruned():
+    result = prune(Baked(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    found = rows(result)
+    assert found["first.0.weight"].width_after == 4
+    assert "has its size spelt out in view (test_graph_facts.py:" in found["second.0.weight"].frozen
+
+
+class Flowing(Baked):
+    def forward(self, x):
+        y = F.max_pool2d(self.second(self.first(x)), 2)
+        return self.fc(y.view(y.size(0), -1))
+
+
+def test_a_view_that_follows_the_width_costs_nothing():
+    result = prune(Flowing(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    assert result.model.fc.in_features == 36
+
+
+class Padded(nn.Module):
+    """A shortcut padded with zero channels, as in the CIFAR ResNets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.wide, self.head = conv(3, 8), nn.Conv2d(8, 12, 3, padding=1), nn.Conv2d(12, 2, 1)
+
+    def forward(self, x):
+        y = self.stem(x)
+        return self.head(torch.relu(self.wide(y) + F.pad(y, (0, 0, 0, 0, 2, 2))))
+
+
+def test_nothing_is_removed_through_padding():
+    result = prune(Padded(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    found = rows(result)
+    assert found["wide.weight"].frozen.startswith("meets channels that stay, in add")
+    assert found["wide.weight"].width_before == 4
+
+
+class FromInput(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.back, self.head = conv(3, 8), nn.Conv2d(8, 3, 1), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.head(x + self.back(self.up(x)))
+
+
+def test_channels_that_are_added_to_the_input_stay():
+    result = prune(FromInput(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    assert "meets channels that stay, in add" in rows(result)["back.weight"].frozen
+    assert rows(result)["up.0.weight"].width_after == 4
+
+
+class Written(nn.Module):
+    """A buffer of zeros that two branches are written into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(8, 2, 1)
+        self.after = nn.Conv2d(2, 6, 1)
+        self.last = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x):
+        both = x.new_zeros(len(x), 8, *x.shape[2:])
+        both[:, :4] = self.left(x)
+        both[:, 4:] = self.right(x)
+        return self.last(torch.relu(self.after(self.head(both))))
+
+
+def test_channels_written_into_a_tensor_of_fixed_width_stay():
+    result = prune(Written(), HALF, example_inputs=(torch.randn(2, 3, 4, 4),))
+
+    found = rows(result)
+    assert found["left.weight"].frozen and found["right.weight"].frozen
+    assert found["after.weight"].width_after == 3
+
+
+def test_one_and_three_dimensional_networks_are_pruned():
+    flat = nn.Sequential(
+        nn.Conv1d(6, 16, 5), nn.BatchNorm1d(16), nn.ReLU(), nn.MaxPool1d(2), nn.Conv1d(16, 16, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(16, 3),
+    )  # fmt: skip
+    deep = nn.Sequential(
+        nn.Conv3d(1, 8, 3), nn.BatchNorm3d(8), nn.ReLU(), nn.AvgPool3d(2), nn.Flatten(), nn.Linear(64, 3)
+    )
+    for model, x in ((flat, torch.randn(2, 6, 32)), (deep, torch.randn(2, 1, 6, 6, 6))):
+        result = prune(randomise_statistics(model), HALF, example_inputs=(x,))
+        assert count_params(result.model) < 0.55 * count_params(model)
+
+
+def test_batch_norm_statistics_go_with_their_channels():
+    model = randomise_statistics(nn.Sequential(conv(3, 8), nn.Conv2d(8, 2, 1)))
+    result = prune(model, HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    kept = list(result.recipe.cuts[0].kept)
+    before, after = model[0][1], result.model[0][1]
+    assert torch.equal(after.running_mean, before.running_mean[kept])
+    assert torch.equal(after.running_var, before.running_var[kept])
+    assert after.num_features == 4
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM(8, 8, batch_first=True), nn.GRU(8, 8, batch_first=True)])
+def test_layers_around_a_recurrent_one_are_pruned(layer):
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.into, self.layer, self.out = nn.Linear(4, 8), layer, nn.Linear(8, 8)
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x):
+            y, _ = self.layer(torch.relu(self.into(x)))
+            return self.head(torch.relu(self.out(y[:, -1])))
+
+    result = prune(Recurrent(), HALF, example_inputs=(torch.randn(2, 5, 4),))
+
+    assert rows(result)["out.weight"].width_after == 4
