@@ -36,6 +36,7 @@ class Exchange:
     def __init__(self, number: int, connection: Connection) -> None:
         self.number, self._connection = number, connection
         self._inbox: queue.Queue[Message | None] = queue.Queue(_INBOX_MESSAGES)
+        self._refused = False
 
     def receive(self, deadline: Deadline) -> Message:
         """Wait for the next message.
@@ -58,6 +59,7 @@ class Exchange:
         if message is None:
             self._connection.check()
             raise LinkClosed("The link was closed.", _AGAIN)
+        self._refused = message.type == wire.ERR
         return message
 
     def deliver(self, message: Message | None) -> None:
@@ -76,7 +78,7 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.forget(self.number)
-        if error is not None and not isinstance(error, LinkClosed):
+        if error is not None and not self._refused:
             self._connection.post(Message(wire.CANCEL, self.number, b"{}"), strict=False)
 
 

@@ -35,6 +35,8 @@ from edgeprune.errors import (
 from edgeprune.values.device import DeviceInfo, DeviceProfile
 from edgeprune.values.event import Event, Listener, ignore
 
+_STOP_RUN_S = 8.0
+"""More than the 3 s that the agent gives a worker to stop by itself."""
 RECONNECT_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0)
 _LOST = (LinkClosed, ProtocolError)
 _Answer = TypeVar("_Answer")
@@ -176,15 +178,25 @@ class Session:
             DeviceBusy: Another holder took the board over.
             DeviceTimeout: The deadline has passed.
         """
-        run = text(self.request("run.start", spec=dict(spec)), "run")
         try:
+            run = text(self.request("run.start", spec=dict(spec)), "run")
             end = self._follow(run, on_event, Deadline(deadline_s))
         except BaseException:
             with contextlib.suppress(DeviceError):
-                self.request("run.cancel", run=run)
+                self._stop_run()
             raise
         self._judge(end)
         return end
+
+    def _stop_run(self) -> None:
+        # The lease is ours, so is whatever runs; the agent must be there until it has, or nobody kills a stuck worker.
+        grace = Deadline(_STOP_RUN_S)
+        run = self.request("lease.who").get("run")
+        if run is not None:
+            self.request("run.cancel", run=run)
+        while run is not None and not grace.expired:
+            time.sleep(0.05)
+            run = self.request("lease.who").get("run")
 
     def _follow(self, run: str, on_event: Callable[[Mapping[str, Any]], None], deadline: Deadline) -> Mapping[str, Any]:
         seen = lost = 0

@@ -219,7 +219,7 @@ def test_a_worker_that_is_killed_is_a_result_and_no_outage(board, spec, root):
 def test_a_run_that_takes_too_long_is_cancelled(board, spec, root):
     with pytest.raises(DeviceTimeout, match="did not end in time"):
         board.run({**spec, "min_duration_s": 20.0, "max_duration_s": 30.0}, lambda event: None, 1.0)
-    wait_until(lambda: not run_is_active(str(root)))
+    assert not run_is_active(str(root))
     assert board.run(spec, lambda event: None, 30.0)["state"] == "done"
 
 
@@ -231,9 +231,21 @@ def test_ctrl_c_in_a_run_cancels_it_and_gives_the_board_back(address, model_byte
     with pytest.raises(KeyboardInterrupt), connect(address) as session:
         spec = {**plan, "sha": session.push_bytes(model_bytes), "min_duration_s": 20.0, "max_duration_s": 30.0}
         session.run(spec, interrupt, 60.0)
-    wait_until(lambda: not run_is_active(str(root)))
+    assert not run_is_active(str(root))
     with connect(address) as session:
         assert session.request("lease.who")["epoch"] == 2
+
+
+def test_ctrl_c_kills_even_a_worker_that_does_not_listen(address, model_bytes, plan, root):
+    def interrupt(event):
+        if event["kind"] == "samples":
+            os.kill(int((root / "runs" / event["run"] / "pid").read_text()), signal.SIGSTOP)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), connect(address) as session:
+        spec = {**plan, "sha": session.push_bytes(model_bytes), "min_duration_s": 20.0, "max_duration_s": 30.0}
+        session.run(spec, interrupt, 60.0)
+    assert not run_is_active(str(root))
 
 
 def test_a_second_session_is_told_who_holds_the_board(board, address):
