@@ -45,7 +45,8 @@ CONFIG = """
     test = "data:test"
 
     [finetune]
-    epochs = 1
+    epochs = 2
+    learning_rate = 0.01
 
     [search]
     ratios = [0.5]

@@ -91,8 +91,8 @@ class Sneaky:
 def test_fingerprint_follows_weights_code_and_training_but_not_the_goal(project):
     before = opened(project).fingerprint
     assert opened(project, toml=("20pt", "10pt")).fingerprint == before
-    assert opened(project, toml=("epochs = 1", "epochs = 2")).fingerprint != before
-    assert opened(project, toml=("epochs = 2", "epochs = 1")).fingerprint == before
+    assert opened(project, toml=("epochs = 2", "epochs = 3")).fingerprint != before
+    assert opened(project, toml=("epochs = 3", "epochs = 2")).fingerprint == before
     assert opened(project, model=("padding=1", "padding = 1")).fingerprint != before
 
 

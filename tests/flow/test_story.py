@@ -33,7 +33,7 @@ def samples(folder):
         device = run.info["board"]["device_id"]
         return {
             (variant.label, repeat.index): len(repeat.samples_ns)
-            for variant, plan in store.entries(run.id)
+            for variant, plan in store.entries(run.run_id)
             for repeat in store.repeats(variant.artifact.sha256, device, plan)
         }
 
@@ -118,7 +118,14 @@ def test_accuracy_that_nothing_reaches_is_exit_1(deployed):
     assert json.loads(done.stdout)["error"]["type"] == "ChoiceError"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+    ],
+)
 def test_killed_deploy_loses_no_measured_repeat_and_goes_on(project, number, code):
     process = subprocess.Popen(
         [sys.executable, "-m", "edgeprune", "deploy", "--device", "local"],
