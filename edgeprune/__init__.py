@@ -5,8 +5,9 @@ Importing this package imports neither torch nor a runtime; each name below is l
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgeprune.registry import lazy_names
 
 if TYPE_CHECKING:
     from edgeprune.choosing import ParetoFront as ParetoFront
@@ -62,15 +63,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 
-def __getattr__(name: str) -> Any:
-    """Return a public name, imported from its home when it is first asked for.
-
-    Raises:
-        AttributeError: There is no such name.
-    """
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeprune' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"edgeprune.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -7,10 +7,29 @@ so an entry whose package is missing costs nothing to those who do not use it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from edgeprune.errors import MissingExtra, UnknownName
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a package whose public names are imported when they are first used.
+
+    Args:
+        package: The package's own name.
+        homes: Public name to the module that defines it, relative to the package.
+
+    Returns:
+        A function that finds a name; it raises AttributeError for one that is not public.
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+
+    return find
 
 
 class Registry:

@@ -27,7 +27,6 @@ def run_command(command: str, device: str, wanted: Wanted, sink: Sink, *, instal
     from edgeprune.cli._output import output
 
     with output(command, as_json=sink.as_json, quiet=sink.quiet, folder=project_folder(sink.config)) as out:
-        from edgeprune import flow
         from edgeprune.config import load
 
         config = load(sink.config)
@@ -35,6 +34,8 @@ def run_command(command: str, device: str, wanted: Wanted, sink: Sink, *, instal
         if dry_run:
             _show_plan(out, config, goal)
             return
+        from edgeprune import flow
+
         result = flow.run(config, device, goal, install=install, store_url=sink.store, listener=out.listener)
         _show_run(out, result)
 
@@ -75,7 +76,8 @@ def _show_run(out: Output, result: RunResult) -> None:
 
 def _show_plan(out: Output, config: Config, goal: Goal) -> None:
     from edgeprune.cli._tables import plan_view
-    from edgeprune.flow import candidates, expected_s
+    from edgeprune.flow import candidates
+    from edgeprune.searching import expected_s
 
     planned = candidates(config, goal)
     data = {"candidates": planned, "device_time_s": expected_s(planned)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeprune import units
-from edgeprune.flow import PruneSummary, RunResult
-from edgeprune.flow.doctor import Finding
 from edgeprune.searching import Candidate
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo, DeviceProfile
 from edgeprune.values.measurement import Measurement
 from edgeprune.values.release import Release
+
+if TYPE_CHECKING:
+    from edgeprune.flow import Finding, PruneSummary, RunResult
 
 
 def run_view(result: RunResult) -> RenderableType:

@@ -21,7 +21,7 @@ def doctor(
 
     with output("doctor", as_json=as_json, quiet=quiet, folder=project_folder(config)) as out:
         from edgeprune.cli._tables import findings_view
-        from edgeprune.flow.doctor import examine
+        from edgeprune.flow import examine
 
         findings = examine(device, lambda: optional_config(config))
         broken = sum(not finding.ok for finding in findings)

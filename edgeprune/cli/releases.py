@@ -78,12 +78,13 @@ def _on_board(command: str, device: str, sink: o.Sink, work: Callable[[Session, 
 
     folder = project_folder(sink.config)
     with output(f"releases-{command}", as_json=sink.as_json, quiet=sink.quiet, folder=folder) as out:
-        from edgeprune import flow
         from edgeprune.cli._tables import releases_view
         from edgeprune.devices import connect, resolve
+        from edgeprune.flow import release_data
 
         config = optional_config(sink.config)
         with connect(resolve(device, config.devices if config else None), listener=out.listener) as session:
-            found = [r for r in work(session, flow.model_name(config)) if r is not None]
-        data = {"device": device, "releases": [{**flow.release_data(r), "current": r.current} for r in found]}
+            name = config.model_name if config else "model"
+            found = [r for r in work(session, name) if r is not None]
+        data = {"device": device, "releases": [{**release_data(r), "current": r.current} for r in found]}
         out.show(data, lambda: releases_view(found), "\n".join(r.path for r in found))

@@ -5,6 +5,7 @@ The names that a rule lists are those of `edgeprune.values`, which lies above th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,3 +197,8 @@ class Config:
     goal: GoalConfig = field(default_factory=GoalConfig)
     devices: Mapping[str, DeviceConfig] = field(default_factory=dict)
     store: StoreConfig = field(default_factory=StoreConfig)
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called on a board: the folder's name, as far as the wire allows it (docs/wire.md)."""
+        return re.sub(r"[^a-z0-9._-]+", "-", self.folder.name.lower()).strip("-._")[:64] or "model"

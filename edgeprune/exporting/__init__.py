@@ -5,8 +5,9 @@ Reading and running artifacts needs no torch, and no converter is imported befor
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgeprune.registry import lazy_names
 
 if TYPE_CHECKING:
     from edgeprune.exporting.exporter import Exporter, export, export_all
@@ -24,11 +25,7 @@ _HOME = {
 }
 __all__ = ["Exporter", "HostRunner", "export", "export_all", "load_artifact", "predict", "verify_artifact"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

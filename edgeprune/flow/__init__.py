@@ -1,13 +1,39 @@
 """The story and its single parts; the only place where the stages meet."""
 
-from edgeprune.flow.goal import Goal, candidates
-from edgeprune.flow.parts import PruneSummary, bench_file, choose_again, export_project, prune_project
-from edgeprune.flow.project import model_name
-from edgeprune.flow.result import RunResult, measured_data, release_data, variant_data
-from edgeprune.flow.story import deploy, run, search
-from edgeprune.searching import expected_s
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from edgeprune.registry import lazy_names
+
+if TYPE_CHECKING:
+    from edgeprune.flow.bench import bench_file
+    from edgeprune.flow.doctor import Finding, examine
+    from edgeprune.flow.goal import Goal, candidates
+    from edgeprune.flow.parts import PruneSummary, choose_again, export_project, prune_project
+    from edgeprune.flow.result import RunResult, measured_data, release_data, variant_data
+    from edgeprune.flow.story import deploy, run, search
+
+_HOMES = {
+    "Finding": "doctor",
+    "Goal": "goal",
+    "PruneSummary": "parts",
+    "RunResult": "result",
+    "bench_file": "bench",
+    "candidates": "goal",
+    "choose_again": "parts",
+    "deploy": "story",
+    "examine": "doctor",
+    "export_project": "parts",
+    "measured_data": "result",
+    "prune_project": "parts",
+    "release_data": "result",
+    "run": "story",
+    "search": "story",
+    "variant_data": "result",
+}
 __all__ = [
+    "Finding",
     "Goal",
     "PruneSummary",
     "RunResult",
@@ -15,13 +41,14 @@ __all__ = [
     "candidates",
     "choose_again",
     "deploy",
-    "expected_s",
+    "examine",
     "export_project",
     "measured_data",
-    "model_name",
     "prune_project",
     "release_data",
     "run",
     "search",
     "variant_data",
 ]
+
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -8,8 +8,7 @@ from pathlib import Path
 from edgeprune import exporting, measuring, pruning
 from edgeprune.choosing import pareto
 from edgeprune.config import Config
-from edgeprune.devices import connect, resolve
-from edgeprune.errors import Inconclusive, UsageError
+from edgeprune.errors import UsageError
 from edgeprune.flow.goal import Goal
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
@@ -19,8 +18,6 @@ from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Listener, ignore
 from edgeprune.values.json import from_data
-from edgeprune.values.measurement import Measurement
-from edgeprune.values.plan import BenchPlan
 from edgeprune.values.spec import ExportSpec, PruneSpec
 
 
@@ -114,32 +111,6 @@ def export_project(
     return exporting.export(
         model, spec, example_inputs=project.example_inputs, calibration=calibration, path=path, listener=listener
     )
-
-
-def bench_file(
-    path: Path, device: str, plan: BenchPlan, *, config: Config | None = None, listener: Listener = ignore
-) -> tuple[Measurement, DeviceInfo]:
-    """Measure any .onnx or .tflite file on a board.
-
-    Args:
-        path: The file.
-        device: Name, tag or address of the board.
-        plan: How.
-        config: Whose devices are known by name, too; None for the user's alone.
-        listener: Told of every step.
-
-    Returns:
-        The measurement and the board's facts.
-
-    Raises:
-        Inconclusive: The samples do not even carry a median.
-    """
-    artifact = exporting.load_artifact(path)
-    with connect(resolve(device, config.devices if config else None), listener=listener) as session:
-        measurement = measuring.measure(session, artifact, plan, listener=listener)
-        if measurement.verdict == "inconclusive":
-            raise Inconclusive(measurement.verdict_reason, "Measure longer: --plan strict, or an idle board.")
-        return measurement, session.info
 
 
 def choose_again(config: Config, goal: Goal, run_id: str | None, store_url: str | None = None) -> RunResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -61,11 +60,6 @@ class Project:
         inputs = _example_inputs(self)
         check_outputs(self.model, inputs)
         return inputs
-
-    @property
-    def name(self) -> str:
-        """What the model is called on a board."""
-        return model_name(self.config)
 
     def first_examples(self, count: int) -> list[np.ndarray]:
         """Return the first test examples.
@@ -162,19 +156,6 @@ class Project:
             return ""
         file = import_from(self.config.folder, name.partition(":")[0], str(self.config.path)).__file__
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
-
-
-def model_name(config: Config | None) -> str:
-    """Return what a project's model is called on a board: the folder's name, as far as the wire allows it.
-
-    Args:
-        config: The project's; None outside of one.
-
-    Returns:
-        Lower-case letters, digits, dots, dashes and underscores; "model" where nothing of a name is left.
-    """
-    name = config.folder.resolve().name.lower() if config else ""
-    return re.sub(r"[^a-z0-9._-]+", "-", name).strip("-._")[:64] or "model"
 
 
 def import_from(folder: Path, module_name: str, config_path: str) -> ModuleType:

@@ -164,5 +164,5 @@ def _install(project: Project, session: Session, choice: Choice, listener: Liste
         "size_bytes": variant.artifact.size_bytes,
     }
     return deploying.install(
-        session, choice, model=project.name, golden=(inputs, outputs), manifest=manifest, listener=listener
+        session, choice, model=project.config.model_name, golden=(inputs, outputs), manifest=manifest, listener=listener
     )

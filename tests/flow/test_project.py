@@ -5,7 +5,7 @@ import torch
 
 from edgeprune import config
 from edgeprune.errors import ConfigError, DataError, ModelError, UsageError
-from edgeprune.flow.project import Project, model_name
+from edgeprune.flow.project import Project
 
 
 def opened(folder, **replaced):
@@ -112,4 +112,4 @@ def test_model_name_is_what_the_wire_allows(project, folder, name):
     target = project.parent / "names" / folder if folder != ".." else project.parent / "--"
     target.mkdir(parents=True)
     (target / "edgeprune.toml").write_text((project / "edgeprune.toml").read_text("utf-8"), "utf-8")
-    assert model_name(config.load(target / "edgeprune.toml")) == name
+    assert config.load(target / "edgeprune.toml").model_name == name

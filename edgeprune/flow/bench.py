@@ -1,0 +1,40 @@
+"""Any model file -> its measurement on a board; needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeprune import exporting, measuring
+from edgeprune.config import Config
+from edgeprune.devices import connect, resolve
+from edgeprune.errors import Inconclusive
+from edgeprune.values.device import DeviceInfo
+from edgeprune.values.event import Listener, ignore
+from edgeprune.values.measurement import Measurement
+from edgeprune.values.plan import BenchPlan
+
+
+def bench_file(
+    path: Path, device: str, plan: BenchPlan, *, config: Config | None = None, listener: Listener = ignore
+) -> tuple[Measurement, DeviceInfo]:
+    """Measure any .onnx or .tflite file on a board.
+
+    Args:
+        path: The file.
+        device: Name, tag or address of the board.
+        plan: How.
+        config: Whose devices are known by name, too; None for the user's alone.
+        listener: Told of every step.
+
+    Returns:
+        The measurement and the board's facts.
+
+    Raises:
+        Inconclusive: The samples do not even carry a median.
+    """
+    artifact = exporting.load_artifact(path)
+    with connect(resolve(device, config.devices if config else None), listener=listener) as session:
+        measurement = measuring.measure(session, artifact, plan, listener=listener)
+        if measurement.verdict == "inconclusive":
+            raise Inconclusive(measurement.verdict_reason, "Measure longer: --plan strict, or an idle board.")
+        return measurement, session.info
