@@ -166,7 +166,10 @@ class Server:
 def _result(number: int, answer: Answer) -> Message:
     if isinstance(answer, bytes):
         return Message(wire.RES, number, answer, wire.RAW)
-    return wire.json_message(wire.RES, number, answer)
+    try:
+        return wire.json_message(wire.RES, number, answer)
+    except WireError as error:
+        raise AgentError("E_LIMIT", f"The answer does not fit into a message: {error}.") from error
 
 
 def main(argv: List[str]) -> int:

@@ -157,12 +157,13 @@ class Store:
         return read_piece(os.open(_shelved(sha), flags, dir_fd=self._root.folder("objects")), offset, length)
 
     def sweep(self) -> None:
-        """Remove uploads that nobody went on with for a week."""
-        folder = self._root.folder("partial")
-        for name in os.listdir(folder):
-            modified = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
-            if time.time() - modified > STALE_S:
-                os.unlink(name, dir_fd=folder)
+        """Remove uploads that nobody went on with for a week, and drafts that a kill left behind."""
+        for folder, suffix in ((self._root.folder("partial"), ""), (self._root.fd, ".new")):
+            for name in os.listdir(folder):
+                with contextlib.suppress(FileNotFoundError):  # another agent sweeps as well
+                    modified = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
+                    if name.endswith(suffix) and time.time() - modified > STALE_S:
+                        os.unlink(name, dir_fd=folder)
 
     def _has(self, sha: str) -> bool:
         if _size_of(self._root.folder("objects"), _shelved(sha)) is None:
@@ -191,7 +192,8 @@ class Store:
         for _, size, sha in sorted(objects):
             if used + more <= self._quota and more <= free:
                 break
-            os.unlink(_shelved(sha), dir_fd=self._root.folder("objects"))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_shelved(sha), dir_fd=self._root.folder("objects"))
             used, free = used - size, free + size
         return used, free
 
@@ -201,9 +203,10 @@ class Store:
         folder = self._root.folder("objects")
         for shelf in os.listdir(folder):
             for sha in os.listdir(os.path.join(self._root.path, "objects", shelf)):
-                facts = os.stat(_shelved(sha), dir_fd=folder, follow_symlinks=False)
-                if facts.st_nlink == 1:
-                    found.append((facts.st_mtime, facts.st_size, sha))
+                with contextlib.suppress(FileNotFoundError):
+                    facts = os.stat(_shelved(sha), dir_fd=folder, follow_symlinks=False)
+                    if facts.st_nlink == 1:
+                        found.append((facts.st_mtime, facts.st_size, sha))
         return found
 
     def _partial_bytes(self) -> int:

@@ -38,6 +38,7 @@ from edgeprune.values.event import Event, Listener, ignore
 _STOP_RUN_S = 8.0
 """More than the 3 s that the agent gives a worker to stop by itself."""
 RECONNECT_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0)
+_RELEASE_S = 5.0
 _LOST = (LinkClosed, ProtocolError)
 _Answer = TypeVar("_Answer")
 
@@ -306,11 +307,20 @@ class Session:
         self.client.hold(None)
         try:
             if epoch is not None:
-                # Whoever took it over, or a link that is gone, leaves nothing for us to give back.
+                # Where somebody took it over, or the board is gone, nothing is left for us to give back.
                 with contextlib.suppress(DeviceError):
-                    self.client.request("lease.release", {"epoch": epoch}, deadline_s=5.0)
+                    self._give_back({"epoch": epoch})
         finally:
             self.client.close()
+
+    def _give_back(self, lease: Mapping[str, Any]) -> None:
+        try:
+            self.client.request("lease.release", lease, _RELEASE_S)
+        except _LOST:
+            self.client.close()
+            self.client = self._new_client()
+            self.client.open()
+            self.client.request("lease.release", lease, _RELEASE_S)
 
     def __enter__(self) -> Self:
         return self

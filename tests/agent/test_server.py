@@ -220,7 +220,7 @@ def test_a_bug_is_an_answer_and_the_agent_lives_on(start):
 
 def test_an_answer_too_long_for_a_message_is_refused(start):
     change = "from edgeprune_agent import boards; boards.describe = lambda root: {'model': 'x' * 100000}"
-    assert start(patched(change)).refusal("info")["code"] == "E_ARG"
+    assert start(patched(change)).refusal("info")["code"] == "E_LIMIT"
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,11 @@ def test_only_uploads_that_are_a_week_old_are_swept(root, kept):
         kept.abandon(digest(data))
         for suffix in (".part", ".crc"):
             os.utime(Path(root.path, "partial", digest(data) + suffix), (time.time() - age_s,) * 2)
+    for name, age_s in (("lease.beat.1.new", store.STALE_S + 60), ("lease.beat.2.new", 60), ("lease.json", 1e9)):
+        Path(root.path, name).write_bytes(b"")
+        os.utime(Path(root.path, name), (time.time() - age_s,) * 2)
     kept.sweep()
+    assert {path.name for path in Path(root.path).glob("lease.*")} == {"lease.beat.2.new", "lease.json"}
     assert partial(root) == [digest(b"new") + ".crc", digest(b"new") + ".part"]
 
 

@@ -196,7 +196,7 @@ def test_a_link_that_is_lost_for_good_is_given_up(links, address, monkeypatch):
         links[0].kill()
         with pytest.raises(ConnectFailed, match="The cable is gone"):
             session.request("lease.who")
-    assert len(links) == 6
+        assert len(links) == 6
 
 
 def test_a_model_that_does_not_load_fails_with_the_workers_words(board, plan):
@@ -329,6 +329,13 @@ def test_a_frozen_agent_is_noticed_and_replaced(links, address, monkeypatch):
         assert session.request("lease.who")["holder"]
         assert 0.9 < time.monotonic() - started < 10.0
     assert len(links) == 2
+
+
+def test_a_session_whose_agent_was_killed_still_gives_the_board_back(links, address):
+    with connect(address):
+        links[0].kill()
+    with connect(address) as session:
+        assert session.request("lease.who")["epoch"] == 2
 
 
 def test_an_error_inside_the_block_gives_the_board_back(address):
