@@ -75,9 +75,11 @@ class EventWriter:
         self.flush()
 
     def close(self) -> None:
-        """Flush, make durable and close."""
-        self.flush(durable=True)
-        self._file.close()
+        """Flush, make durable and close; what cannot be written is given up."""
+        try:
+            self.flush(durable=True)
+        finally:
+            self._file.close()
 
 
 class EventIndex:

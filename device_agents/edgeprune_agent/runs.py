@@ -183,16 +183,13 @@ class Runs:
         # Write the end that a dead worker did not write; False if that cannot be done now.
         try:
             writer = EventWriter(self._path(run, "events.log"), run)
-        except (SpoolBusy, FileNotFoundError):
-            return False
-        try:
             state = _end_state(self._index(run))
             if state is None:
                 state, error = self._cause(run)
                 writer.put("end", state=state, peak_memory_bytes=None, error=error)
             writer.close()
             self._write(run, "status.json", dict(self._status(run), state=state))
-        except OSError:  # a full disk: the next poll tries again
+        except (SpoolBusy, OSError):  # another agent is at it, or the disk is full: the next poll tries again
             return False
         return True
 

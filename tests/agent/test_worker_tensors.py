@@ -25,7 +25,9 @@ def as_arrays(tensors):
 kinds = st.sampled_from(sorted(DTYPES)).map(np.dtype)
 named = st.dictionaries(
     st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__"),
-    kinds.flatmap(lambda kind: arrays.arrays(kind, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))),
+    kinds.flatmap(
+        lambda kind: arrays.arrays(kind, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
+    ),
     max_size=4,
 )
 

@@ -31,17 +31,13 @@ def weights(size=4):
 def linear(path, batch="N", size=4):
     """y = x @ weights(size)."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
-    return _save(
-        path, nodes, [("x", TensorProto.FLOAT, [batch, size])], [("y", [batch, size])], [("w", weights(size))]
-    )
+    return _save(path, nodes, [("x", TensorProto.FLOAT, [batch, size])], [("y", [batch, size])], [("w", weights(size))])
 
 
 def square_root(path):
     """y = sqrt(x - 100): NaN for standard normal inputs."""
     nodes = [helper.make_node("Sub", ["x", "c"], ["z"]), helper.make_node("Sqrt", ["z"], ["y"])]
-    return _save(
-        path, nodes, [("x", TensorProto.FLOAT, ["N", 4])], [("y", ["N", 4])], [("c", np.float32(100))]
-    )
+    return _save(path, nodes, [("x", TensorProto.FLOAT, ["N", 4])], [("y", ["N", 4])], [("c", np.float32(100))])
 
 
 def total(path):
