@@ -21,10 +21,10 @@ from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.exclusion import excluded_by
 from edgeprune.pruning.groups import ChannelGroup, channel_groups
 from edgeprune.pruning.masking import MaskedNetwork
-from edgeprune.pruning.proof import prove
+from edgeprune.pruning.proof import Claim, prove
 from edgeprune.pruning.reporting import group_report
 from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult
-from edgeprune.pruning.surgery import cut, following_attributes
+from edgeprune.pruning.surgery import cut, following_attributes, set_attributes
 from edgeprune.pruning.trace import Trace
 from edgeprune.pruning.walk import walk
 from edgeprune.values.event import Event, Listener
@@ -58,12 +58,19 @@ class _Plan:
         removed = [np.delete(group.roots, kept) for group, kept in zip(self.open, self.kept, strict=True)]
         return self.trace.gone(np.concatenate(removed))
 
+    @property
+    def cuts(self) -> tuple[GroupCut, ...]:
+        """Return what the groups that lose channels lose."""
+        pairs = zip(self.open, self.kept, strict=True)
+        return tuple(_group_cut(group, kept) for group, kept in pairs if len(kept) < group.n_channels)
+
 
 @dataclass(frozen=True, slots=True)
 class _Step:
     """What one step did."""
 
     plan: _Plan
+    model: nn.Module
     recipe: PruneRecipe
     proof: ProofReport
 
@@ -78,14 +85,14 @@ def prune_channels(
     """Remove a share of the channels, in as many steps as the spec asks.
 
     Args:
-        model: A copy in eval mode that is known to run; it is cut.
+        model: In eval mode, and known to run; left as it is.
         spec: With a ratio.
         example_inputs: Positional arguments of its forward.
         calibration: For criteria that need data.
         listener: Hears of each step.
 
     Returns:
-        The same model, smaller.
+        The smaller model.
 
     Raises:
         UsageError: The spec gives no ratio.
@@ -100,7 +107,7 @@ def prune_channels(
     for number in range(1, spec.steps + 1):
         listener(Event("prune", subject, number - 1, spec.steps, "steps"))
         step = _step(model, task, spec.ratio * number / spec.steps, widths)
-        cut(model, step.recipe)
+        model = step.model
         recipe = composed(recipe, step.recipe)
         steps.append(step)
         widths = {**{group.name: group.n_channels for group in step.plan.open}, **widths}
@@ -111,7 +118,7 @@ def prune_channels(
 def _step(model: nn.Module, task: _Task, ratio: float, widths: Mapping[str, int]) -> _Step:
     # First trust that shapes in the user's Python follow the widths; then keep whatever meets a number.
     captured = capture(model, task.inputs)
-    evidence = Evidence(copied(model), task.calibration)
+    evidence = Evidence(model, task.calibration)
     try:
         plan = _plan(walk(model, captured), evidence, task, ratio, widths)
         return _proved(model, captured, plan, task)
@@ -121,10 +128,15 @@ def _step(model: nn.Module, task: _Task, ratio: float, widths: Mapping[str, int]
 
 
 def _proved(model: nn.Module, captured: Captured, plan: _Plan, task: _Task) -> _Step:
-    recipe = _recipe(model, plan)
-    masked = MaskedNetwork(captured, plan.trace, plan.gone)
-    proof = prove(model, masked, recipe, task.inputs, task.spec.seed, "in_place")
-    return _Step(plan, recipe, replace(proof, unknown_ops=tuple(plan.trace.unknown)))
+    gone = plan.gone
+    pruned = copied(model)
+    cut(pruned, PruneRecipe(plan.cuts))
+    counts = {module: int((~gone[ids]).sum()) for module, ids in plan.trace.followers.items()}
+    recipe = PruneRecipe(plan.cuts, following_attributes(pruned, counts))
+    set_attributes(pruned, recipe)
+    claim = Claim(model, pruned, MaskedNetwork(captured, plan.trace, gone), recipe)
+    proof = prove(claim, task.inputs, task.spec.seed, "in_place")
+    return _Step(plan, pruned, recipe, replace(proof, unknown_ops=tuple(plan.trace.unknown)))
 
 
 def _plan(trace: Trace, evidence: Evidence, task: _Task, ratio: float, widths: Mapping[str, int]) -> _Plan:
@@ -158,19 +170,6 @@ def _why_nothing(groups: list[ChannelGroup]) -> str:
         return "It has no convolution and no linear layer whose channels EdgePrune could follow."
     reasons = "; ".join(f"{group.name}: {group.frozen or 'has one channel'}" for group in groups)
     return f"Every group has to stay: {reasons}."
-
-
-def _recipe(model: nn.Module, plan: _Plan) -> PruneRecipe:
-    # Write down the cuts, and the attributes that follow them.
-    cuts = [
-        _group_cut(group, kept)
-        for group, kept in zip(plan.open, plan.kept, strict=True)
-        if len(kept) < group.n_channels
-    ]
-    trial = copied(model)
-    cut(trial, PruneRecipe(tuple(cuts)))
-    counts = {module: int((~plan.gone[ids]).sum()) for module, ids in plan.trace.followers.items()}
-    return PruneRecipe(tuple(cuts), following_attributes(trial, counts))
 
 
 def _group_cut(group: ChannelGroup, kept: Ids) -> GroupCut:

@@ -108,6 +108,11 @@ class Classes:
         roots = self.roots(ids)
         self._note(roots, np.full(len(roots), len(self._reasons) - 1, dtype=np.int64))
 
+    def reason_numbers(self, roots: Ids) -> Ids:
+        """Return a number for the reason why each root is frozen, 0 if it is not; the same shape."""
+        found: Ids = self._reason[roots]
+        return found
+
     def reason(self, identifier: int) -> str | None:
         """Return why the class of an id is frozen, or None if it is not."""
         if identifier == 0:

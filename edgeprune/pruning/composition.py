@@ -18,6 +18,8 @@ def composed(first: PruneRecipe, second: PruneRecipe) -> PruneRecipe:
     Returns:
         Of the dense model.
     """
+    if not first.cuts:
+        return second
     left = kept_indices(first)
     sizes = {(s.tensor, s.dim): s.size for cut in first.cuts for s in cut.slices}
     later = {cut.name: _lifted(cut, left, sizes) for cut in second.cuts}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -82,13 +83,13 @@ def _over_producers(group: ChannelGroup, measure: Callable[[Tensor], Tensor]) ->
     scores = np.zeros(group.n_channels)
     for place in group.places:
         if place.produces:
-            scores += _per_channel(measure(group.evidence.tensors[place.tensor].double()), place)
+            scores += _per_channel(measure(group.evidence.tensors[place.tensor]), place)
     return scores
 
 
 def _per_channel(values: Tensor, place: Place) -> Scores:
     # Sum a tensor over everything but one dimension, and there over the indices of each channel.
     others = [dim for dim in range(values.dim()) if dim != place.dim]
-    along: Scores = (values.double().sum(others) if others else values.double()).cpu().numpy()
+    along: Scores = (values.sum(others, dtype=torch.float64) if others else values.double()).numpy()
     scores: Scores = along[place.indices].sum(axis=1)
     return scores

@@ -18,7 +18,7 @@ class Evidence:
     """Facts about one model, each computed when it is first asked for.
 
     Args:
-        model: In eval mode; only its gradients are touched.
+        model: In eval mode; left as it is.
         calibration: Loader of (inputs, class indices), or None.
     """
 
@@ -49,7 +49,8 @@ class Evidence:
 
 def _saliency(model: nn.Module, calibration: Iterable[Any]) -> dict[str, Tensor]:
     parameters = {name: p for name, p in model.named_parameters() if p.is_floating_point()}
-    for parameter in parameters.values():
+    wanted = {parameter: parameter.requires_grad for parameter in parameters.values()}
+    for parameter in wanted:
         parameter.requires_grad_(True)
     totals = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
     for inputs, targets in batches(calibration):
@@ -58,6 +59,8 @@ def _saliency(model: nn.Module, calibration: Iterable[Any]) -> dict[str, Tensor]
         for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
             if gradient is not None:
                 totals[name] += (parameter.detach() * gradient).abs().float()
+    for parameter, required in wanted.items():
+        parameter.requires_grad_(required)
     return totals
 
 

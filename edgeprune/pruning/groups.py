@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,41 +89,84 @@ def channel_groups(trace: Trace, evidence: Evidence) -> list[ChannelGroup]:
     Returns:
         Groups that some weight produces.
     """
-    gathered: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    standing = _standing(trace)
-    for root, places in standing.items():
-        signature = tuple((tensor, dim, len(indices)) for (tensor, dim), indices in places.items())
-        gathered[(*signature, trace.classes.reason(root))].append(root)
-    groups = [_group(trace, roots, standing, evidence) for roots in gathered.values()]
-    order = {tensor: position for position, (tensor, _) in enumerate(trace.producers)}
-    made = [group for group in groups if group.producers]
-    return sorted(made, key=lambda group: (order[group.places[0].tensor], int(group.places[0].indices.min())))
-
-
-def _standing(trace: Trace) -> dict[int, dict[tuple[str, int], list[int]]]:
-    """Return for each class where its indices are."""
-    standing: dict[int, dict[tuple[str, int], list[int]]] = defaultdict(lambda: defaultdict(list))
-    for name, labels in trace.state.items():
-        for dim, ids in labels.axes.items():
-            for index, root in enumerate(trace.classes.roots(ids).tolist()):
-                standing[root][name, dim].append(index)
-    return standing
-
-
-def _group(
-    trace: Trace, roots: list[int], standing: dict[int, dict[tuple[str, int], list[int]]], evidence: Evidence
-) -> ChannelGroup:
-    spots = list(standing[roots[0]])
-    made = [spot for spot in trace.producers if spot in standing[roots[0]]]
-    spots = [*made, *(spot for spot in spots if spot not in made)]
-    roots = sorted(roots, key=lambda root: standing[root][spots[0]][0])
-    places = tuple(
-        Place(
-            tensor, dim, trace.state[tensor].shape[dim],
-            np.array([standing[root][tensor, dim] for root in roots], dtype=np.int64), (tensor, dim) in trace.producers,
+    spots = [
+        _Spot(name, dim, len(ids), trace.classes.roots(ids), (name, dim) in trace.producers)
+        for name, labels in trace.state.items()
+        for dim, ids in labels.axes.items()
+    ]
+    kinds, members = _kinds(trace, spots)
+    order = {spot: position for position, spot in enumerate(trace.producers)}
+    found = [
+        _group(
+            trace, sorted(pieces, key=lambda piece: order.get((piece[0].tensor, piece[0].dim), len(order))), evidence
         )
-        for tensor, dim in spots
-    )  # fmt: skip
-    return ChannelGroup(
-        places[0].tensor, np.array(roots, dtype=np.int64), places, trace.classes.reason(roots[0]), evidence
-    )
+        for pieces in _pieces(spots, kinds, members)
+    ]
+    made = [group for group in found if group.places[0].produces]
+    return sorted(made, key=lambda group: (order[_lead(group)], int(group.places[0].indices.min())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """One dimension of one tensor, and the class of each of its indices."""
+
+    tensor: str
+    dim: int
+    size: int
+    roots: Ids
+    produces: bool
+
+
+_Piece = tuple[_Spot, Ids]
+"""A spot and the indices there that belong to one group, ascending."""
+
+
+def _kinds(trace: Trace, spots: list[_Spot]) -> tuple[Ids, int]:
+    # Refine one partition of all classes spot by spot: in the end, two classes have the same kind if they stand
+    # equally often in the same spots and are frozen for the same reason.
+    kinds = np.zeros(len(trace.classes), dtype=np.int64)
+    count = 1
+    for spot in spots:
+        roots, times = np.unique(spot.roots, return_counts=True)
+        pairs, renamed = np.unique(kinds[roots] * (spot.size + 1) + times, return_inverse=True)
+        kinds[roots] = count + renamed
+        count += len(pairs)
+    roots = np.flatnonzero(kinds)
+    reasons = trace.classes.reason_numbers(roots)
+    pairs, renamed = np.unique(kinds[roots] * (1 + reasons.max(initial=0)) + reasons, return_inverse=True)
+    kinds[roots] = renamed
+    return kinds, len(pairs)
+
+
+def _pieces(spots: list[_Spot], kinds: Ids, count: int) -> list[list[_Piece]]:
+    """Return for each kind where its indices are."""
+    pieces: list[list[_Piece]] = [[] for _ in range(count)]
+    for spot in spots:
+        own = kinds[spot.roots]
+        order = np.argsort(own, kind="stable")
+        present, starts = np.unique(own[order], return_index=True)
+        for kind, indices in zip(present.tolist(), np.split(order, starts[1:]), strict=True):
+            pieces[kind].append((spot, indices))
+    return pieces
+
+
+def _group(trace: Trace, pieces: list[_Piece], evidence: Evidence) -> ChannelGroup:
+    lead, first = pieces[0]
+    found, places = np.unique(lead.roots[first], return_index=True)
+    roots = found[np.argsort(places)]
+    sorter = np.argsort(roots)
+    where = [
+        Place(spot.tensor, spot.dim, spot.size, _by_channel(spot.roots[indices], indices, roots, sorter), spot.produces)
+        for spot, indices in pieces
+    ]
+    return ChannelGroup(lead.tensor, roots, tuple(where), trace.classes.reason(int(roots[0])), evidence)
+
+
+def _by_channel(roots: Ids, indices: Ids, channels: Ids, sorter: Ids) -> Ids:
+    """Return the indices as one row for each channel."""
+    rank = sorter[np.searchsorted(channels, roots, sorter=sorter)]
+    return indices[np.argsort(rank, kind="stable")].reshape(len(channels), -1)
+
+
+def _lead(group: ChannelGroup) -> tuple[str, int]:
+    return group.places[0].tensor, group.places[0].dim

@@ -7,6 +7,7 @@ untrained head of zeros, a norm that scales by zero or a row of equal statistics
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,22 +18,39 @@ from edgeprune.errors import PruneError
 from edgeprune.pruning.capture import FORWARD_ERRORS, copied, first_line, run, tensors
 from edgeprune.pruning.masking import MaskedNetwork
 from edgeprune.pruning.result import ProofReport
-from edgeprune.pruning.surgery import replay
+from edgeprune.pruning.surgery import cut
 from edgeprune.values.recipe import PruneRecipe
 
 TOLERANCE = 1e-5
 """DESIGN section 5: masked and pruned outputs agree to this, relative to the largest output."""
 
 
-def prove(
-    dense: nn.Module, masked: MaskedNetwork, recipe: PruneRecipe, inputs: Sequence[Any], seed: int, mode: str
-) -> ProofReport:
-    """Compare what a recipe makes of a network with the masked network.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is to be proved: that `pruned` computes what `masked` does with the tensors of `dense`.
+
+    Attributes:
+        dense: The network before, in eval mode.
+        pruned: The network after, in eval mode.
+        masked: The network before with the removed channels masked.
+        recipe: What leads from `dense` to `pruned`.
+    """
+
+    dense: nn.Module
+    pruned: nn.Module
+    masked: MaskedNetwork
+    recipe: PruneRecipe
+
+    def in_double(self) -> Claim:
+        """Return the same claim about the networks in float64."""
+        return Claim(copied(self.dense).double(), copied(self.pruned).double(), self.masked, self.recipe)
+
+
+def prove(claim: Claim, inputs: Sequence[Any], seed: int, mode: str) -> ProofReport:
+    """Compare a pruned network with the masked dense one.
 
     Args:
-        dense: The network before, in eval mode.
-        masked: The same network, masked.
-        recipe: What was cut.
+        claim: The networks.
         inputs: Example inputs.
         seed: Of the random inputs and perturbed weights.
         mode: How the pruned network is run, for the report.
@@ -44,9 +62,9 @@ def prove(
         PruneError: The pruned network does not run, or is not the masked one, or the comparison shows nothing.
     """
     try:
-        found, dtype = _compare(dense, masked, recipe, inputs, seed), "float32"
+        found, dtype = _compare(claim, inputs, seed), "float32"
         if found[1] > TOLERANCE:
-            found, dtype = _compare_in_double(found, dense, masked, recipe, inputs, seed)
+            found, dtype = _compare_in_double(found, claim, inputs, seed)
     except FORWARD_ERRORS as error:
         raise PruneError(
             f"The pruned model does not run: {first_line(error)}",
@@ -59,35 +77,35 @@ def prove(
             f"{TOLERANCE:.0e} allowed; nothing was changed.",
             "Exclude the layers in question, and report the model: this is a gap in a rule of EdgePrune.",
         )
-    return ProofReport(max_abs, relative, TOLERANCE, count, mode, dtype, masked.masked_norms())
+    return ProofReport(max_abs, relative, TOLERANCE, count, mode, dtype, claim.masked.masked_norms())
 
 
 Found = tuple[float, float, int]
 """Largest absolute difference, largest relative one, number of batches."""
 
 
-def _compare_in_double(
-    single: Found, dense: nn.Module, masked: MaskedNetwork, recipe: PruneRecipe, inputs: Sequence[Any], seed: int
-) -> tuple[Found, str]:
+def _compare_in_double(single: Found, claim: Claim, inputs: Sequence[Any], seed: int) -> tuple[Found, str]:
     # Tell rounding from a wrong cut; a network that cannot run in float64 has to stand by what float32 says.
     wide = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, tuple(inputs))
     try:
-        return _compare(copied(dense).double(), masked, recipe, wide, seed), "float64"
+        return _compare(claim.in_double(), wide, seed), "float64"
     except FORWARD_ERRORS:
         return single, "float32"
 
 
-def _compare(dense: nn.Module, masked: MaskedNetwork, recipe: PruneRecipe, inputs: Sequence[Any], seed: int) -> Found:
+def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
     generator = torch.Generator().manual_seed(seed)
     batches = [tuple(inputs), _random_like(inputs, generator)]
     max_abs, max_relative, n_shown = 0.0, 0.0, 0
     for own in (True, False):
-        network = dense if own else _perturbed(dense, generator)
-        pruned = replay(network, recipe)
-        for batch in batches:
-            expected = masked.run(tensors(network), batch)
-            absolute, relative = _difference(run(pruned, batch), expected)
-            if _shows_nothing(expected):
+        dense = claim.dense if own else _perturbed(claim.dense, generator)
+        expected = [claim.masked.run(tensors(dense), batch) for batch in batches]
+        pruned = claim.pruned if own else dense
+        if not own:
+            cut(pruned, claim.recipe)
+        for batch, outputs in zip(batches, expected, strict=True):
+            absolute, relative = _difference(run(pruned, batch), outputs)
+            if _shows_nothing(outputs):
                 continue
             max_abs = max(max_abs, absolute) if own else max_abs
             max_relative = max(max_relative, relative)
@@ -135,11 +153,14 @@ def _random_like(inputs: Sequence[Any], generator: torch.Generator) -> tuple[Any
 
 
 def _perturbed(model: nn.Module, generator: torch.Generator) -> nn.Module:
-    """Return a copy with every float element scaled by its own factor in [0.5, 1.5], and zeros made small numbers."""
+    """Return a copy with every row and column of every float tensor scaled by its own factor, zeros made small."""
     copy = copied(model)
     with torch.no_grad():
         for tensor in {id(t): t for t in tensors(copy).values()}.values():
-            if tensor.is_floating_point():
-                factor = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) + 0.5
-                tensor.copy_(torch.where(tensor == 0, 0.1 * factor, tensor * factor))
+            if not tensor.is_floating_point():
+                continue
+            tensor.masked_fill_(tensor == 0, 0.1)
+            for dim, length in enumerate(tensor.shape):
+                factor = torch.rand(length, generator=generator, dtype=tensor.dtype) + 0.5
+                tensor.mul_(factor.reshape([-1 if d == dim else 1 for d in range(tensor.dim())]))
     return copy

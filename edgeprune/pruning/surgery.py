@@ -48,8 +48,18 @@ def cut(model: nn.Module, recipe: PruneRecipe) -> None:
     for name, attribute, _ in recipe.attributes:
         _check_attribute(modules, name, attribute)
     _slice_all(model, kept)
+    set_attributes(model, recipe)
+
+
+def set_attributes(model: nn.Module, recipe: PruneRecipe) -> None:
+    """Let the attributes of a sliced model follow.
+
+    Args:
+        model: Changed.
+        recipe: What was cut.
+    """
     for name, attribute, value in recipe.attributes:
-        setattr(modules[name], attribute, value)
+        setattr(model.get_submodule(name), attribute, value)
 
 
 def kept_indices(recipe: PruneRecipe) -> dict[tuple[str, int], list[int]]:

@@ -16,7 +16,7 @@ from edgeprune.pruning.capture import capture
 from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.groups import channel_groups
 from edgeprune.pruning.masking import MaskedNetwork
-from edgeprune.pruning.proof import prove
+from edgeprune.pruning.proof import Claim, prove
 from edgeprune.pruning.surgery import kept_indices
 from edgeprune.pruning.walk import walk
 from edgeprune.values.recipe import PruneRecipe, Slice
@@ -33,7 +33,7 @@ def proof_of(model: nn.Module, recipe: PruneRecipe, true_recipe: PruneRecipe):
     groups = channel_groups(trace, Evidence(model, None))
     removed = [np.delete(group.roots, kept[group.name]) for group in groups if group.name in kept]
     masked = MaskedNetwork(captured, trace, trace.gone(np.concatenate(removed)))
-    return prove(model, masked, recipe, (X,), 0, "in_place")
+    return prove(Claim(model, replay(model, recipe), masked, recipe), (X,), 0, "in_place")
 
 
 def shifted(recipe: PruneRecipe, tensor: str, dim: int) -> PruneRecipe:
