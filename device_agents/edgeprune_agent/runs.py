@@ -242,7 +242,7 @@ class Runs:
     def _new_folder(self) -> str:
         # Make a folder whose name sorts behind all others, even if the clock was set back.
         newest = (self._names() or [""])[-1]
-        now = max(time.time_ns() // 10**6 if hasattr(time, "time_ns") else int(time.time() * 1000), _read(newest) + 1)
+        now = max(int(time.time() * 1000), _read(newest) + 1)
         run = _spell(now, 10) + _spell(int.from_bytes(os.urandom(10), "big"), 16)
         os.mkdir(os.path.join(self._folder, run), 0o700)
         return run
@@ -277,7 +277,7 @@ class Runs:
         try:
             with open(self._path(run, "status.json"), encoding="utf-8") as file:
                 return dict(json.load(file))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return {}
 
     def _write(self, run: str, name: str, data: Dict[str, Any]) -> None:

@@ -1,3 +1,5 @@
+import pathlib
+
 import pytest
 from edgeprune_agent import events
 from edgeprune_agent.events import EventIndex, EventWriter, SpoolBusy
@@ -54,7 +56,7 @@ def test_a_file_cut_at_any_byte_gives_the_whole_events_before_it(tmp_path, path)
 
 def test_a_writer_removes_a_torn_tail_and_goes_on_numbering(tmp_path, path):
     write(path, 2)
-    with open(path, "ab") as file:
+    with pathlib.Path(path).open("ab") as file:
         file.write(b"\x00\x00\x00\x20torn")
     write(path, 1)
     assert [event["ev"] for event in EventIndex(path).read()] == [0, 1, 2]

@@ -56,7 +56,7 @@ def _known_runtimes(root: str) -> List[Dict[str, Any]]:
     try:
         with open(path, encoding="utf-8") as file:
             known = dict(json.load(file))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         known = {}
     fresh = {}
     for name in runtimes.RUNTIMES:
