@@ -116,6 +116,15 @@ def start(tmp_path):
         yield start
 
 
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    """One agent for many refusals: none of them may leave a trace."""
+    agent = RawAgent(tmp_path_factory.mktemp("patient") / "root")
+    agent.hello()
+    yield agent
+    agent.close()
+
+
 def patched(change):
     return f"{change}; {PLAIN}"
 
@@ -251,10 +260,9 @@ def test_an_answer_too_long_for_a_message_is_refused(start):
         ("release.list", {"model": "../.."}, "E_ARG"),
     ],
 )  # fmt: skip
-def test_a_request_that_is_wrong_is_refused_by_its_code(start, op, arguments, code):
-    agent = start()
-    assert agent.refusal(op, **arguments)["code"] == code
-    assert agent.answer("lease.who")["holder"] is None
+def test_a_request_that_is_wrong_is_refused_by_its_code(patient, op, arguments, code):
+    assert patient.refusal(op, **arguments)["code"] == code
+    assert patient.answer("lease.who")["holder"] is None
 
 
 def test_hostile_bodies_are_refused_and_the_agent_lives_on(start):

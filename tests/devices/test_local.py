@@ -107,7 +107,8 @@ def test_something_else_than_an_agent_is_quoted_without_control_characters(trans
     program = tmp_path / "agent"
     program.write_text("print('\\x1b[31mWelcome to the board\\x07', flush=True); import time; time.sleep(60)")
     monkeypatch.setattr(local, "cached_agent", lambda: program)
-    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 1.0)
+    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 0.5)
+    monkeypatch.setattr(local, "_GRACE_S", 0.1)
     with pytest.raises(ConnectFailed, match="Welcome to the board") as caught:
         AgentClient(transport, "board").open()
     assert "\x1b" not in str(caught.value)

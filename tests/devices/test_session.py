@@ -172,7 +172,7 @@ def test_one_run_follows_another_at_once(board, spec):
     assert len(set(runs)) == 3
 
 
-@pytest.mark.parametrize("moment", [0, 1, 3, 5])
+@pytest.mark.parametrize("moment", [0, 3])
 def test_a_run_outlives_its_agent_and_no_event_is_lost(links, address, model_bytes, plan, moment):
     events = []
 
