@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,15 +117,30 @@ def prune_channels(
 
 
 def _step(model: nn.Module, task: _Task, ratio: float, widths: Mapping[str, int]) -> _Step:
-    # First trust that shapes in the user's Python follow the widths; then keep whatever meets a number.
     captured = capture(model, task.inputs)
     evidence = Evidence(model, task.calibration)
+
+    def attempt(rigid: frozenset[str]) -> _Step:
+        plan = _plan(walk(model, captured, rigid), evidence, task, ratio, widths)
+        return _proved(model, captured, plan, task)
+
     try:
-        plan = _plan(walk(model, captured), evidence, task, ratio, widths)
-        return _proved(model, captured, plan, task)
+        return attempt(frozenset())
     except PruneError:
-        plan = _plan(walk(model, captured, cautious=True), evidence, task, ratio, widths)
-        return _proved(model, captured, plan, task)
+        places = frozenset(walk(model, captured).sized)
+        if not places:
+            raise
+        return _with_least_rigid(attempt, places)
+
+
+def _with_least_rigid(attempt: Callable[[frozenset[str]], _Step], places: frozenset[str]) -> _Step:
+    """Return the step that holds fixed as few places as it can, whose sizes stand as numbers in the user's code."""
+    rigid, step = places, None
+    for released in (frozenset[str](), *(frozenset({place}) for place in sorted(places))):
+        with suppress(PruneError):
+            step = attempt(rigid - released)
+            rigid -= released
+    return step or attempt(rigid)
 
 
 def _proved(model: nn.Module, captured: Captured, plan: _Plan, task: _Task) -> _Step:

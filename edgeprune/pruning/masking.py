@@ -81,13 +81,14 @@ class _Masking(Interpreter):
                 self.masked_norms[node.name] = None
             return rule.reference(node.target, arguments, keywords, keep)
         for position in rule.masks:
-            mask = keep[position] if position < len(keep) else None
-            if mask is not None:
-                arguments[position] = torch.where(mask, arguments[position], 0)
+            if position < len(arguments):
+                arguments[position] = _masked(arguments[position], keep[position])
         return node.target(*arguments, **keywords)  # type: ignore[operator]
 
-    def _keep(self, argument: object) -> Tensor | None:
+    def _keep(self, argument: Any) -> Any:
         """Return a mask that broadcasts over an argument, True where it is kept; None if all of it is."""
+        if isinstance(argument, (list, tuple)):
+            return [self._keep(each) for each in argument]
         labels = self._trace.labels.get(argument) if isinstance(argument, Node) else None
         if not isinstance(labels, Labels):
             return None
@@ -98,3 +99,10 @@ class _Masking(Interpreter):
                 along = torch.from_numpy(kept).reshape([-1 if d == dim else 1 for d in range(len(labels.shape))])
                 mask = along if mask is None else mask & along
         return mask
+
+
+def _masked(value: Any, keep: Any) -> Any:
+    """Return a tensor, or a list of them, with what is not kept set to zero."""
+    if isinstance(keep, list):
+        return [_masked(each, mask) for each, mask in zip(value, keep, strict=True)]
+    return value if keep is None else torch.where(keep, value, 0)

@@ -185,6 +185,12 @@ def _prelu(module: Any, count: int | None) -> dict[str, Value]:
     return {"num_parameters": module.weight.shape[0]}
 
 
+def _recurrent(module: Any, count: int | None) -> dict[str, Value]:
+    # A projected cell feeds its projection back, and its own width is never cut.
+    hidden = module.hidden_size if module.proj_size else module.weight_hh_l0.shape[1]
+    return {"input_size": module.weight_ih_l0.shape[1], "hidden_size": hidden}
+
+
 _DERIVE: dict[type[nn.Module], Callable[[Any, int | None], dict[str, Value]]] = {
     _ConvTransposeNd: _transposed_convolution,
     _ConvNd: _convolution,
@@ -195,5 +201,7 @@ _DERIVE: dict[type[nn.Module], Callable[[Any, int | None], dict[str, Value]]] = 
     nn.RMSNorm: _layer_norm,
     nn.Embedding: _embedding,
     nn.PReLU: _prelu,
+    nn.LSTM: _recurrent,
+    nn.GRU: _recurrent,
 }
 """Module type to the attributes that follow from its tensors; the first that fits counts."""

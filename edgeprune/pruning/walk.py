@@ -16,24 +16,24 @@ from edgeprune.pruning.rules import RULES
 from edgeprune.pruning.trace import Trace
 
 
-def walk(model: nn.Module, captured: Captured, *, cautious: bool = False) -> Trace:
+def walk(model: nn.Module, captured: Captured, rigid: frozenset[str] = frozenset()) -> Trace:
     """Label every tensor of a captured model.
 
     Args:
         model: What was captured.
         captured: Its graph.
-        cautious: Keep every channel that meets a shape which the graph holds as a number.
+        rigid: Places whose sizes follow no width: channels that meet them stay.
 
     Returns:
         The trace.
     """
-    trace = Trace(captured.state, cautious)
+    trace = Trace(captured.state, rigid)
     state = tensors(model)
-    rigid = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
+    attention = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
     for node in captured.program.graph.nodes:
         trace.enter(node)
         if node.op == "placeholder":
-            trace.labels[node] = _placeholder(trace, node, state, rigid)
+            trace.labels[node] = _placeholder(trace, node, state, attention)
         elif node.op == "output":
             _freeze_outputs(trace, node)
         else:
@@ -41,7 +41,7 @@ def walk(model: nn.Module, captured: Captured, *, cautious: bool = False) -> Tra
     return trace
 
 
-def _placeholder(trace: Trace, node: Node, state: Mapping[str, Tensor], rigid: set[str]) -> Labels:
+def _placeholder(trace: Trace, node: Node, state: Mapping[str, Tensor], attention: set[str]) -> Labels:
     name = trace.placeholders.get(node.name)
     if name is None or not node.users:
         return Labels(shape_of(node))
@@ -50,7 +50,7 @@ def _placeholder(trace: Trace, node: Node, state: Mapping[str, Tensor], rigid: s
         axes = {dim: trace.classes.fresh(length) for dim, length in enumerate(shape) if length > 1}
         trace.state[name] = Labels(shape, axes)
         owner = name.rpartition(".")[0]
-        if owner in rigid:
+        if owner in attention:
             # It checks its one width against all of its sides; only a rewritten graph can cut them apart.
             trace.here = f"nn.MultiheadAttention {owner!r}"
             trace.freeze(trace.state[name], "belongs to")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pruning_architectures import conv, randomise_statistics
 from torch import nn
 
+from edgeprune.errors import PruneError
 from edgeprune.pruning import count_params, prune, replay
 from edgeprune.values.spec import PruneSpec
 
@@ -243,18 +244,120 @@ def test_batch_norm_statistics_go_with_their_channels():
     assert after.num_features == 4
 
 
-@pytest.mark.parametrize("layer", [nn.LSTM(8, 8, batch_first=True), nn.GRU(8, 8, batch_first=True)])
-def test_layers_around_a_recurrent_one_are_pruned(layer):
-    class Recurrent(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.into, self.layer, self.out = nn.Linear(4, 8), layer, nn.Linear(8, 8)
-            self.head = nn.Linear(8, 2)
+class Recurrent(nn.Module):
+    def __init__(self, layer: nn.Module, width: int) -> None:
+        super().__init__()
+        self.into, self.layer, self.out = nn.Linear(4, 8), layer, nn.Linear(width, 8)
+        self.head = nn.Linear(8, 2)
 
-        def forward(self, x):
-            y, _ = self.layer(torch.relu(self.into(x)))
-            return self.head(torch.relu(self.out(y[:, -1])))
+    def forward(self, x):
+        y, _ = self.layer(torch.relu(self.into(x)))
+        return self.head(torch.relu(self.out(y[:, -1])))
 
-    result = prune(Recurrent(), HALF, example_inputs=(torch.randn(2, 5, 4),))
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_hidden_units_go_from_all_layers_and_directions_of_a_recurrent_module(kind, both_ways):
+    layer = kind(8, 10, num_layers=2, batch_first=True, bidirectional=both_ways)
+    model = Recurrent(layer, 20 if both_ways else 10)
+    result = prune(model, HALF, example_inputs=(torch.randn(2, 5, 4),))
+
+    assert result.model.layer.hidden_size == 5 and result.model.layer.input_size == 4
+    assert rows(result)["layer.weight_hh_l0"].width_after == 5
+    assert result.model.out.in_features == (10 if both_ways else 5)
+    assert count_params(result.model) < 0.4 * count_params(model)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_a_projected_recurrent_module_keeps_its_width():
+    model = Recurrent(nn.LSTM(8, 10, batch_first=True, proj_size=6), 6)
+    result = prune(model, HALF, example_inputs=(torch.randn(2, 5, 4),))
+
+    assert result.model.layer.hidden_size == 10
     assert rows(result)["out.weight"].width_after == 4
+
+
+class TwoViews(Baked):
+    """One size follows the width, one does not; both stand as numbers in the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(8, 8)
+
+    def forward(self, x):
+        y = self.first(x)
+        batch, channels = y.shape[:2]
+        y = y * torch.sigmoid(self.gate(y.mean((2, 3)))).view(batch, channels, 1, 1)
+        return self.fc(F.max_pool2d(self.second(y), 2).view(-1, 72))
+
+
+def test_only_those_sizes_that_do_not_follow_the_width_hold_channels():
+    result = prune(TwoViews(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+
+    found = rows(result)
+    assert found["first.0.weight"].width_after == 4
+    assert found["first.0.weight"].layers == ("first.0", "gate", "first.1", "second.0")
+    assert found["second.0.weight"].width_after == 8
+
+
+class SumOfProducts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.head = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(8, 2)
+        self.mix = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x):
+        weights = torch.einsum("blc,bmc->blm", self.left(x), self.right(x)).softmax(-1)
+        values = torch.einsum("blm,bmc->blc", weights, self.left(x) @ self.mix)
+        return self.head(torch.relu(values))
+
+
+def test_channels_are_followed_through_einsum_and_bare_matrix_products():
+    result = prune(SumOfProducts(), HALF, example_inputs=(torch.randn(2, 5, 6),))
+
+    assert {row.name: row.width_after for row in result.report} == {
+        "left.weight": 4, "mix": 4, "head.weight": 2,
+    }  # fmt: skip
+
+
+class TorchAttention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.attention = nn.Linear(6, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.up, self.down, self.head = nn.Linear(8, 16), nn.Linear(16, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = self.into(x)
+        x = x + self.attention(x, x, x, need_weights=False)[0]
+        return self.head(x + self.down(F.gelu(self.up(x))))
+
+
+def test_torchs_own_attention_keeps_its_width_and_the_mlp_beside_it_is_pruned():
+    result = prune(TorchAttention(), HALF, example_inputs=(torch.randn(2, 5, 6),))
+
+    found = rows(result)
+    assert "nn.MultiheadAttention 'attention'" in found["into.weight"].frozen
+    assert found["up.weight"].width_after == 8
+
+
+class FusedAttention(nn.Module):
+    def __init__(self, scale: float | None) -> None:
+        super().__init__()
+        self.scale = scale
+        self.qkv, self.out = nn.Linear(8, 48), nn.Linear(16, 8)
+
+    def forward(self, x):
+        query, key, value = self.qkv(x).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+def test_head_width_goes_from_fused_attention_if_its_scale_is_given():
+    result = prune(FusedAttention(0.3), HALF, example_inputs=(torch.randn(2, 5, 8),))
+    assert result.model.qkv.out_features == 24
+    assert result.model.out.in_features == 8
+
+
+def test_head_width_stays_where_it_sets_the_scale():
+    with pytest.raises(PruneError, match="sets the scale of scaled_dot_product_attention"):
+        prune(FusedAttention(None), HALF, example_inputs=(torch.randn(2, 5, 8),))

@@ -16,6 +16,7 @@ from edgeprune.pruning.rules import (
     movement,
     normalisation,
     partition,
+    recurrent,
     reduction,
     reshape,
 )
@@ -23,6 +24,7 @@ from edgeprune.pruning.rules.rule import Rule, Rules
 
 FAMILIES = (
     convolution, contraction, attention, normalisation, elementwise, reduction, movement, reshape, partition, creation,
+    recurrent,
 )  # fmt: skip
 
 RULES: Rules = {name: rule for family in FAMILIES for name, rule in family.RULES.items()}

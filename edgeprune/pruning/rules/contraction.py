@@ -63,6 +63,29 @@ def _addmm(trace: Trace, node: Node, bias: Labels, left: Labels, right: Labels, 
     return trace.unify([bias, trace.unify(product, shape)], shape)
 
 
+def _einsum(trace: Trace, node: Node, equation: str, operands: list[Labels], **options: Any) -> Labels:
+    # Dimensions with the same letter meet; letters that the result lacks are summed over.
+    shape = shape_of(node)
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    repeats = any(len(set(term)) < len(term) for term in terms)
+    if "." in equation or not arrow or repeats:
+        for operand in operands:
+            trace.freeze(operand, "is summed by a pattern of")
+        return Labels(shape)
+    letters = sorted(set("".join(terms)))
+    found: dict[str, Labels] = {}
+    for letter in letters:
+        alone = [
+            Labels((operand.shape[term.index(letter)],), {0: operand.ids(term.index(letter))})
+            for term, operand in zip(terms, operands, strict=True)
+            if letter in term
+        ]
+        found[letter] = trace.unify(alone, (max(side.shape[0] for side in alone),))
+    axes = {place: found[letter].ids(0) for place, letter in enumerate(result) if found[letter].axes}
+    return Labels(shape, axes)
+
+
 def _embedding(trace: Trace, node: Node, weight: Labels, indices: Labels, *options: Any) -> Labels:
     # weight (V, C), indices (...) -> (..., C): the vocabulary stays.
     trace.freeze(weight.ids(0), "is looked up in")
@@ -80,5 +103,6 @@ RULES: Rules = {
     "dot": Rule(_matmul, masks=(0, 1)),
     "addmm": Rule(_addmm, masks=(1, 2)),
     "baddbmm": Rule(_addmm, masks=(1, 2)),
+    "einsum": Rule(_einsum, masks=(1,)),
     "embedding": Rule(_embedding),
 }

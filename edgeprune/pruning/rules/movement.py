@@ -61,7 +61,7 @@ def _expand(trace: Trace, node: Node, x: Labels, *sizes: Any, **keywords: Any) -
     shape = shape_of(node)
     lead = len(shape) - len(x.shape)
     stretched = {dim + lead for dim in range(len(x.shape)) if x.is_free(dim)} | set(range(lead))
-    if trace.cautious:
+    if x.axes and trace.is_rigid():
         trace.freeze(x, "has its size spelt out in")
         return Labels(shape)
     return Labels(shape, {dim + lead: ids for dim, ids in x.axes.items()}, frozenset(stretched))
@@ -99,7 +99,7 @@ def _repeat(trace: Trace, node: Node, x: Labels, times: Sequence[int]) -> Labels
     lead = len(shape) - len(x.shape)
     axes = {dim + lead: np.tile(ids, times[dim + lead]) for dim, ids in x.axes.items()}
     stretched = {dim + lead for dim in range(len(x.shape)) if x.is_free(dim)} | set(range(lead))
-    return Labels(shape, axes, frozenset() if trace.cautious else frozenset(stretched))
+    return Labels(shape, axes, frozenset(stretched))
 
 
 def _repeat_interleave(trace: Trace, node: Node, x: Labels, times: Any, dim: int | None = None, **rest: Any) -> Labels:

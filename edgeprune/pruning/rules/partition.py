@@ -2,7 +2,8 @@
 
 Bounds are numbers in the graph. Equal parts stay equal when all of them lose the same channels, so these are tied;
 unequal ones keep their channels. A part that is computed from the width (`chunk`) follows it, one that the user's
-Python fixes does not: the latter is frozen in a cautious trace.
+Python fixes does not: the latter is
+frozen once the place is known to be rigid.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def _equal_parts(trace: Trace, x: Labels, dim: int, lengths: Sequence[int], *, s
     dim %= len(x.shape)
     ids = x.ids(dim)
     if len(lengths) > 1 and ids.any():
-        if len(set(lengths)) > 1 or lengths[0] == 1 or (spelt_out and trace.cautious):
+        if len(set(lengths)) > 1 or lengths[0] == 1 or (spelt_out and trace.is_rigid()):
             trace.freeze(ids, "is cut at fixed places by")
             x = x.without(dim)
         else:

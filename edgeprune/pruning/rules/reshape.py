@@ -24,8 +24,7 @@ Block = tuple[list[int], list[int]]
 
 
 def _view(trace: Trace, node: Node, x: Labels, *sizes: Any, **keywords: Any) -> Labels:
-    # Sizes that are spelt out may be numbers in the user's code, too.
-    if trace.cautious:
+    if x.axes and trace.is_rigid():
         trace.freeze(x, "has its size spelt out in")
         x = Labels(x.shape)
     return reshaped(trace, x, shape_of(node))
@@ -106,8 +105,8 @@ def _spread(trace: Trace, x: Labels, dim: int, block: Block, shape: tuple[int, .
         trace.freeze(grid.ravel(), "is one channel in")
         return None, grid
     axis = varying[-1]
-    if trace.cautious and axis < grid.ndim - 1:
-        # The leading lengths are likely numbers in the user's code: how many heads, how many groups.
+    if axis < grid.ndim - 1 and trace.is_rigid():
+        # Where the last length follows the width, a leading one does not: it is how many heads or groups there are.
         trace.freeze(grid.ravel(), "is counted out in")
         return None, grid
     columns = np.moveaxis(grid, axis, -1).reshape(-1, grid.shape[axis])
