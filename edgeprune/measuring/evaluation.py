@@ -182,8 +182,10 @@ def _joined(batches: Sequence[Sequence[Array]]) -> list[Array]:
 
 def _keys(arrays: Sequence[Array]) -> list[bytes]:
     # A digest per example over all inputs.
-    if len({array.shape[:1] for array in arrays}) != 1 or arrays[0].ndim == 0:
-        raise DataError("The inputs of a batch differ in their number of examples.", "Give every input a row each.")
+    if len({array.shape[:1] for array in arrays}) != 1 or not arrays[0].shape[:1] or not len(arrays[0]):
+        raise DataError(
+            "A batch holds no examples, or inputs of different numbers of them.", "Give every input a row each."
+        )
     return [
         hashlib.blake2b(b"".join(array[row].tobytes() for array in arrays), digest_size=16).digest()
         for row in range(len(arrays[0]))

@@ -17,8 +17,8 @@ SAMPLES_NEEDED = {50: 11, 90: 64, 95: 130, 99: 662}
 """Percentile to the samples without which it is not stated.
 
 Source:
-    MLCommons Inference Rules, early stopping at 99 % confidence: the smallest n for which n samples, all of them
-    kept, bound the percentile. docs/measuring.md.
+    MLCommons Inference Rules, early stopping at 99 % confidence: the smallest n of which at most one lies beyond the
+    percentile with a chance of at most 1 %.
 """
 MOST_SPREAD_RATIO = 0.10
 """Repeats whose medians lie further apart than this, relative to the smallest one, do not measure the same thing."""

@@ -110,7 +110,7 @@ def test_switching_moves_current_and_remembers_the_previous_one(stage, releases,
     assert releases.switch("net", B) == {"previous": A}
     assert releases.switch("net", B) == {"previous": A}
     assert Path(root, "models/net/current/model.onnx").read_bytes() == B.encode()
-    assert os.readlink(Path(root, "models/net/current")) == f"releases/{B}"
+    assert str(Path(root, "models/net/current").readlink()) == f"releases/{B}"
     assert [(e["op"], e["from"], e["to"]) for e in journal(root)] == [("switch", None, A), ("switch", A, B)]
 
 
@@ -163,7 +163,7 @@ def test_the_current_release_cannot_be_removed_and_others_can(stage, releases, r
     assert releases.remove("net", A) == {}
     assert releases.previous("net") is None
     assert [row["release"] for row in releases.list("net")["releases"]] == [C]
-    assert os.listdir(Path(root, "models/net/releases")) == [C]
+    assert [path.name for path in Path(root, "models/net/releases").iterdir()] == [C]
 
 
 def test_the_list_says_which_is_current_and_which_previous(stage, releases):
