@@ -59,7 +59,7 @@ class MaskedNetwork:
         return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
 
     def masked_norms(self) -> tuple[str, ...]:
-        """Return the norms whose statistics lost channels, by op."""
+        """Return the norms and other statistics that lost channels, by the name of their node."""
         return tuple(self._interpreter.masked_norms)
 
 
@@ -77,9 +77,10 @@ class _Masking(Interpreter):
         arguments = list(given)
         keep = [self._keep(argument) for argument in node.args]
         if rule.reference is not None:
-            if keep[0] is not None:
+            found = rule.reference(node.target, arguments, keywords, keep)
+            if found is not None:
                 self.masked_norms[node.name] = None
-            return rule.reference(node.target, arguments, keywords, keep)
+                return found
         for position in rule.masks:
             if position < len(arguments):
                 arguments[position] = _masked(arguments[position], keep[position])

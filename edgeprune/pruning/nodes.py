@@ -46,15 +46,16 @@ def unlabelled(node: Node) -> Any:
 
 
 def source_of(node: Node) -> str:
-    """Return "file:line" of the user's code that a node came from; "" if torch did not record it."""
+    """Return "file:line" of the user's code that a node came from; "" if only torch's own code was involved."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [(file, line) for file, line in frames if not file.startswith(_TORCH)] or frames
+    own = [(file, line) for file, line in frames if not file.startswith(_TORCH)]
     return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 
 def place_of(node: Node) -> str:
-    """Return a node's op and its line in the user's code: "view (model.py:31)"."""
-    source = source_of(node)
+    """Return a node's op and its line in the user's code, or else its module: "view (model.py:31)"."""
+    module = module_of(node)
+    source = source_of(node) or (f"module {module!r}" if module else "")
     return f"{op_name(node)} ({source})" if source else op_name(node)
 
 

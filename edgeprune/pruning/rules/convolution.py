@@ -60,7 +60,10 @@ def _couple_forward(trace: Trace, arriving: Ids, weight: Labels, groups: int) ->
     if groups == 1:
         trace.union(arriving, _single(weight.ids(1), arriving))
     elif weight.shape[1] == 1:
-        trace.union(np.repeat(arriving, len(out) // groups), out)
+        arriving = np.repeat(arriving, len(out) // groups)
+        if weight.is_free(0):
+            return arriving  # one kernel, stretched over all channels
+        trace.union(arriving, out)
     else:
         trace.union(trace.tie(arriving.reshape(groups, -1)), weight.ids(1))
         trace.tie(out.reshape(groups, -1))

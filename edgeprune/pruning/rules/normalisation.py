@@ -72,7 +72,7 @@ def _group(
 def _kept_moments(x: Tensor, keep: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
     # Mean and variance over `dims` of the elements that are kept.
     weight = torch.broadcast_to(keep, x.shape).to(x.dtype)
-    count = weight.sum(dims, keepdim=True)
+    count = weight.sum(dims, keepdim=True).clamp(min=1)  # a row that is removed itself has none
     mean = (x * weight).sum(dims, keepdim=True) / count
     return mean, ((x - mean).square() * weight).sum(dims, keepdim=True) / count
 
@@ -80,7 +80,7 @@ def _kept_moments(x: Tensor, keep: Tensor, dims: list[int]) -> tuple[Tensor, Ten
 def _masked_layer(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
     x, lengths, weight, bias, eps = [*arguments, *[None] * 5][:5]
     if keep[0] is None:
-        return op(*arguments, **keywords)
+        return None
     mean, variance = _kept_moments(x, keep[0], list(range(-len(lengths), 0)))
     found = (x - mean) / torch.sqrt(variance + (1e-5 if eps is None else eps))
     found = found if weight is None else found * weight
@@ -88,13 +88,14 @@ def _masked_layer(op: Any, arguments: list[Any], keywords: dict[str, Any], keep:
 
 
 def _masked_native_layer(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
-    return _masked_layer(op, arguments, keywords, keep), None, None
+    found = _masked_layer(op, arguments, keywords, keep)
+    return None if found is None else (found, None, None)
 
 
 def _masked_rms(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
     x, lengths, weight, eps = [*arguments, *[None] * 4][:4]
     if keep[0] is None:
-        return op(*arguments, **keywords)
+        return None
     mean, variance = _kept_moments(x, keep[0], list(range(-len(lengths), 0)))
     eps = torch.finfo(x.dtype).eps if eps is None else eps
     found = x / torch.sqrt(variance + mean.square() + eps)
@@ -104,7 +105,7 @@ def _masked_rms(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: l
 def _masked_group(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
     x, groups, weight, bias, eps = [*arguments, *[None] * 5][:5]
     if keep[0] is None:
-        return op(*arguments, **keywords)
+        return None
     parts = (x.shape[0], groups, -1)
     flat = x.reshape(parts)
     mean, variance = _kept_moments(flat, torch.broadcast_to(keep[0], x.shape).reshape(parts), [2])
@@ -114,6 +115,20 @@ def _masked_group(op: Any, arguments: list[Any], keywords: dict[str, Any], keep:
     return found if bias is None else found + bias.reshape(along)
 
 
+def _weight_norm(trace: Trace, node: Node, direction: Labels, length: Labels, dim: int = 0) -> Labels:
+    # A weight as direction and length, one length for each index of `dim`.
+    if dim % len(direction.shape) in direction.axes:
+        trace.union(length.ids(dim), direction.ids(dim))
+    return direction
+
+
+def _masked_weight_norm(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
+    if keep[0] is None:
+        return None
+    direction, length, *rest = arguments
+    return op(torch.where(keep[0], direction, 0), length, *rest)
+
+
 RULES: Rules = {
     "batch_norm": Rule(_per_channel),
     "instance_norm": Rule(_per_channel),
@@ -121,5 +136,6 @@ RULES: Rules = {
     "layer_norm": Rule(_over_last, reference=_masked_layer),
     "native_layer_norm": Rule(_native_layer, reference=_masked_native_layer),
     "rms_norm": Rule(_over_last, reference=_masked_rms),
+    "_weight_norm": Rule(_weight_norm, reference=_masked_weight_norm),
     "group_norm": Rule(_group, reference=_masked_group),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.fx import Node
@@ -29,21 +29,42 @@ def _dropped(x: Labels, dims: list[int], shape: tuple[int, ...]) -> Labels:
     return x.renumbered({dim: position for position, dim in enumerate(left)}, shape)
 
 
-def _reduce(trace: Trace, node: Node, x: Labels, *arguments: Any, dim: Any = None, **keywords: Any) -> Any:
-    # A statistic over dimensions: channels among these have to stay.
-    given = arguments[0] if arguments else dim
-    return _reduced(trace, node, x, None if isinstance(given, bool) else given)
+def _given(arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    """Return the dimensions that a call names after its tensor, or None for all."""
+    given = arguments[0] if arguments else keywords.get("dim")
+    return None if isinstance(given, bool) else given
+
+
+def _statistic(trace: Trace, node: Node, x: Labels, *arguments: Any, **keywords: Any) -> Any:
+    # A number over dimensions, which the pruned network takes over the channels that are left.
+    return _summed(node, x, _dims(x, _given(arguments, keywords)))
+
+
+def _over_kept(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
+    x, mask = arguments[0], keep[0]
+    dims = _dims(Labels(tuple(x.shape)), _given(arguments[1:], keywords))
+    kept = x
+    for dim in dims if mask is not None else []:
+        if mask.shape[dim] > 1:
+            others = [other for other in range(mask.dim()) if other != dim]
+            kept = kept.index_select(dim, (mask.any(others) if others else mask).nonzero().ravel())
+    return None if kept is x else op(kept, *arguments[1:], **keywords)
+
+
+def _pick(trace: Trace, node: Node, x: Labels, *arguments: Any, **keywords: Any) -> Any:
+    # An index or an order among channels would be another one once some are gone: they have to stay.
+    return _reduced(trace, node, x, _given(arguments, keywords))
 
 
 def _norm(trace: Trace, node: Node, x: Labels, order: Any = 2, dim: Any = None, *rest: Any, **keywords: Any) -> Any:
-    return _reduced(trace, node, x, dim)
+    return _summed(node, x, _dims(x, dim))
 
 
 def _extreme(trace: Trace, node: Node, x: Labels, *arguments: Any, **keywords: Any) -> Any:
     # max and min: over a dimension, over everything, or of two tensors.
     if arguments and isinstance(arguments[0], Labels):
         return trace.unify([x, arguments[0]], shape_of(node))
-    return _reduce(trace, node, x, *arguments, **keywords)
+    return _pick(trace, node, x, *arguments, **keywords)
 
 
 def _reduced(trace: Trace, node: Node, x: Labels, dim: Any) -> Any:
@@ -52,12 +73,13 @@ def _reduced(trace: Trace, node: Node, x: Labels, dim: Any) -> Any:
     return tree_map_only(Labels, lambda value: _dropped(x, dims, value.shape), unlabelled(node))
 
 
-def _sum(trace: Trace, node: Node, x: Labels, dim: Any = None, *rest: Any, **keywords: Any) -> Labels:
+def _sum(trace: Trace, node: Node, x: Labels, dim: Any = None, *rest: Any, **keywords: Any) -> Any:
     # A sum over channels is what is left of it when some are gone.
-    dims = _dims(x, dim)
-    for each in dims:
-        x = x.without(each)
-    return _dropped(x, dims, shape_of(node))
+    return _summed(node, x, _dims(x, dim))
+
+
+def _summed(node: Node, x: Labels, dims: list[int]) -> Any:
+    return tree_map_only(Labels, lambda value: _dropped(x, dims, value.shape), unlabelled(node))
 
 
 def _across(trace: Trace, node: Node, x: Labels, dim: int = -1, *rest: Any, **keywords: Any) -> Any:
@@ -86,21 +108,20 @@ _POOLS = {
     )
 }  # fmt: skip
 
-_STATISTICS = (
-    "mean", "amax", "amin", "argmax", "argmin", "any", "all", "prod", "logsumexp", "median", "mode", "std", "var",
-    "nanmean", "var_mean",
-)  # fmt: skip
+_STATISTICS = ("mean", "nanmean", "amax", "amin", "var", "std", "var_mean", "std_mean", "logsumexp", "any", "all")
+_PICKS = ("argmax", "argmin", "prod", "median", "mode")
 _WEIGHING = (
     "softmax", "_softmax", "log_softmax", "_log_softmax", "safe_softmax", "_safe_softmax", "cumsum", "cumprod",
     "logcumsumexp", "sort",
 )  # fmt: skip
 
 RULES: Rules = {
-    **{name: Rule(_reduce) for name in _STATISTICS},
+    **{name: Rule(_statistic, reference=_over_kept) for name in _STATISTICS},
+    **{name: Rule(_pick) for name in _PICKS},
     "max": Rule(_extreme),
     "min": Rule(_extreme),
-    "norm": Rule(_norm),
-    "linalg_vector_norm": Rule(_norm),
+    "norm": Rule(_norm, masks=(0,)),
+    "linalg_vector_norm": Rule(_norm, masks=(0,)),
     "sum": Rule(_sum, masks=(0,)),
     **{name: Rule(_across) for name in _WEIGHING},
     **_POOLS,

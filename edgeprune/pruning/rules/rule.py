@@ -17,7 +17,8 @@ class Rule:
         masks: Positions of the arguments across whose channels the op sums: the masked reference sets their removed
             elements to zero before it calls the op.
         reference: Called with the op, its arguments, its keywords and, for each argument, its keep mask or None;
-            returns the masked result. Only for ops to which a zero is not the same as nothing, such as norms.
+            returns the result over what is kept, or None where nothing across which the op works is removed. Only
+            for ops to which a zero is not the same as nothing, such as norms.
     """
 
     trace: Callable[..., Any]
