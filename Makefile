@@ -28,10 +28,10 @@ demo: $(VENV)/.ready ## prune, export, measure, choose and install Fashion-MNIST
 	cd demo && $(ONE_THREAD) ../$(BIN)/edgeprune deploy --device local
 
 test: $(VENV)/.ready ## run the fast tests
-	$(ONE_THREAD) $(BIN)/pytest -m "not slow"
+	$(ONE_THREAD) $(BIN)/pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/.ready ## run the tests that take minutes
-	$(ONE_THREAD) $(BIN)/pytest -m slow
+	$(ONE_THREAD) $(BIN)/pytest -n auto --dist loadfile -m slow
 
 test-all: test test-slow ## run every test
 

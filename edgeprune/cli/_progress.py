@@ -12,6 +12,9 @@ from edgeprune.values.event import Event
 SUBJECT_WIDTH = 34
 """Columns for a variant's label."""
 
+LANDMARKS = {"variants", "repeats"}
+"""Units of the steps that are worth a line where there are no bars: the rest is their inside."""
+
 
 class Progress:
     """Shows events as they come.
@@ -45,17 +48,15 @@ class Progress:
 
     def _draw(self, event: Event) -> None:
         bars = self._started()
-        if event.message:
-            bars.console.print(f"{event.stage:>8}  {event.message}", markup=False, highlight=False)
         if not event.total:
+            if event.message:
+                bars.console.print(f"{event.stage:>8}  {event.message}", markup=False, highlight=False)
             return
         key = (event.stage, event.unit)
         if key not in self._tasks:
             self._tasks[key] = bars.add_task(event.stage, total=event.total, subject="", amount="")
-        bars.update(
-            self._tasks[key], completed=event.done, total=event.total,
-            subject=event.subject[:SUBJECT_WIDTH].ljust(SUBJECT_WIDTH), amount=_amount(event),
-        )  # fmt: skip
+        subject = event.subject[:SUBJECT_WIDTH].ljust(SUBJECT_WIDTH)
+        bars.update(self._tasks[key], completed=event.done, total=event.total, subject=subject, amount=_amount(event))
         if event.done >= event.total:
             bars.remove_task(self._tasks.pop(key))
 
@@ -70,14 +71,15 @@ class Progress:
         return self._bars
 
     def _write(self, event: Event) -> None:
+        if event.unit not in LANDMARKS and not (event.message and not event.total):
+            return
         step = (event.stage, event.message or event.subject)
-        if step != self._last:
-            self._last = step
-            count = (
-                f" [{event.done:g}/{event.total:g}]" if event.total and event.unit in {"variants", "repeats"} else ""
-            )
-            self._console.print(f"{event.stage:>8}{count}  {step[1]}", soft_wrap=True, markup=False, highlight=False)
-            self._console.file.flush()
+        if step == self._last or not step[1]:
+            return
+        self._last = step
+        count = f" {event.done + 1:g}/{event.total:g}" if event.total else ""
+        self._console.print(f"{event.stage:>8}{count}  {step[1]}", soft_wrap=True, markup=False, highlight=False)
+        self._console.file.flush()
 
 
 def _amount(event: Event) -> str:

@@ -151,12 +151,11 @@ def findings_view(findings: Sequence[Finding]) -> RenderableType:
 
 
 def _variants_table(result: RunResult) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("variant", "format", "precision"):
-        table.add_column(column)
-    for column in ("params", "size", "accuracy", "p50", "95 % interval", "p95", "speed-up", "memory"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("variant", no_wrap=True)
+    for column in ("params", "size", "accuracy", "p50", "95 % of p50", "p95", "speed-up", "memory"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     front = {m.id for m in result.front.front}
     winner = result.choice.winner.id if result.choice else None
     for m in result.measurements:
@@ -167,25 +166,23 @@ def _variants_table(result: RunResult) -> Table:
 
 
 def _variant_row(m: Measurement, baseline: Measurement | None) -> list[str]:
-    name, *_ = m.label.rsplit(" ", 2) if m.variant else (m.label,)
-    faster = f"{baseline.latency.p50_s / m.latency.p50_s:.2f}x" if baseline else "–"
     return [
-        f"{name}, {m.plan.threads} threads" if m.plan.threads > 1 else name,
-        m.artifact.format,
-        m.artifact.precision,
+        f"{m.label}, {m.plan.threads} threads" if m.plan.threads > 1 else m.label,
         f"{m.variant.params:,}" if m.variant else "–",
         units.format_quantity(m.artifact.size_bytes, "bytes"),
         "–" if m.accuracy is None else units.format_quantity(m.accuracy, "ratio"),
         _time(m.latency.p50_s),
         _interval(m),
         _time(m.latency.p95_s),
-        faster,
+        f"{baseline.latency.p50_s / m.latency.p50_s:.2f}x" if baseline else "–",
         "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
     ]
 
 
 def _interval(m: Measurement) -> str:
-    return " – ".join(_time(bound) for bound in m.latency.p50_ci_s)
+    low, high = (_time(bound) for bound in m.latency.p50_ci_s)
+    (low_number, low_unit), (_, high_unit) = low.split(), high.split()
+    return f"{low_number} – {high}" if low_unit == high_unit else f"{low} – {high}"
 
 
 def _doubt(m: Measurement) -> str:

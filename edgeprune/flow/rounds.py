@@ -54,8 +54,6 @@ class Rounds:
             One measurement per entry that the board could run, in order.
         """
         started = time.monotonic()
-        for variant, _ in entries:
-            self.session.push(variant.artifact.path, variant.artifact.sha256)
         entries = self._accuracies(entries)
         entries = self._latencies(entries)
         self.device_time_s += time.monotonic() - started
@@ -86,21 +84,24 @@ class Rounds:
             self.store.add_repeat(variant.artifact.sha256, self.session.info.device_id, plan, repeat)
 
     def _accuracies(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        for done, entry in enumerate(entries):
-            self.listener(Event("accuracy", entry[0].label, done, len(entries), "variants"))
+        missing = [entry for entry in entries if self._accuracy(entry[0]) is None]
+        for done, entry in enumerate(missing):
+            self.listener(Event("accuracy", entry[0].label, done, len(missing), "variants"))
             try:
-                self._accuracy_on_device(entry[0])
+                self._evaluate(entry[0])
             except RunFailed as error:
                 self.failed.append((entry, Failure(entry[0].label, error)))
-        self.listener(Event("accuracy", "", len(entries), len(entries), "variants"))
+        if missing:
+            self.listener(Event("accuracy", "", len(missing), len(missing), "variants"))
         return [entry for entry in entries if not self._has_failed(entry)]
 
-    def _accuracy_on_device(self, variant: Variant) -> None:
-        key = (variant.artifact.sha256, self.session.info.device_id, self.project.data_id)
-        if self.store.accuracy(*key) is None:
-            project = self.project
-            value = measuring.evaluate(self.session, variant.artifact, project.test, project.metric)
-            self.store.put_accuracy(*key, value)
+    def _evaluate(self, variant: Variant) -> None:
+        project, device_id = self.project, self.session.info.device_id
+        value = measuring.evaluate(self.session, variant.artifact, project.test, project.metric, listener=self.listener)
+        self.store.put_accuracy(variant.artifact.sha256, device_id, project.data_id, value)
+
+    def _accuracy(self, variant: Variant) -> float | None:
+        return self.store.accuracy(variant.artifact.sha256, self.session.info.device_id, self.project.data_id)
 
     def _summary(self, variant: Variant, plan: BenchPlan) -> Measurement:
         info = self.session.info
@@ -112,7 +113,7 @@ class Rounds:
             device=self.session.profile.name,
             info=info,
             variant=variant,
-            device_accuracy=self.store.accuracy(sha256, info.device_id, self.project.data_id),
+            device_accuracy=self._accuracy(variant),
         )
 
     def _stored(self, entry: Entry) -> set[int]:

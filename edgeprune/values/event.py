@@ -16,7 +16,7 @@ class Event:
         done: How much is done,
         total: of how much; 0 when unknown.
         unit: Of both: "variants", "epochs", "bytes", "samples".
-        message: A line worth reading by itself; "" for mere movement.
+        message: The step in words; without a total it is news, worth a line of its own.
     """
 
     stage: str
