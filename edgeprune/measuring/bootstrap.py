@@ -54,9 +54,9 @@ def median_interval(repeats: Sequence[Floats], *, seed: int = 0) -> tuple[float,
     median = float(np.median(np.concatenate(repeats)))
     centre = float(np.interp(0.5, _mixture(levels, sizes), grid))
     between, within = np.empty(_DRAWS), np.empty(_DRAWS)
-    rows, which = np.unique(drawn, axis=0, return_inverse=True)
-    for row, counts in enumerate(rows):
-        mine = which.ravel() == row
+    rows, which, repetitions = np.unique(drawn, axis=0, return_inverse=True, return_counts=True)
+    members = np.split(np.argsort(which.ravel(), kind="stable"), np.cumsum(repetitions)[:-1])
+    for counts, mine in zip(rows, members, strict=True):
         between[mine], within[mine] = _deviations(grid, levels, sizes * counts, noise[mine], centre)
     deviations = _widening(repeats) * between + within
     low, high = np.percentile(deviations, [2.5, 97.5])

@@ -1,3 +1,4 @@
+import itertools
 import time
 
 import numpy as np
@@ -75,9 +76,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("between", [0, 0.5, 1, 5, 50])
-@pytest.mark.parametrize("repeats", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize(("repeats", "between"), [(1, 0), *itertools.product((2, 3, 5, 10), (0, 1, 5, 50))])
 def test_coverage_is_near_95_percent_wherever_the_variance_comes_from(repeats, between):
-    if repeats == 1:
-        between = 0  # one repeat cannot know how others differ
-    assert 0.87 <= coverage(400, repeats, 60, between) <= 0.995
+    assert 0.87 <= coverage(250, repeats, 60, between) <= 0.999
