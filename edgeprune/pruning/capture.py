@@ -28,12 +28,10 @@ class Captured:
     Attributes:
         program: What torch.export gave.
         state: Placeholder to the name of the parameter or buffer behind it; tied tensors share their first name.
-        inputs: Placeholders of the model's own inputs, in order.
     """
 
     program: ExportedProgram
     state: dict[str, str]
-    inputs: tuple[str, ...]
 
 
 def copied(model: nn.Module) -> nn.Module:
@@ -104,7 +102,7 @@ def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Captured:
     names = canonical_names(exportable)
     signature = program.graph_signature
     held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    return Captured(program, {key: names[name] for key, name in held.items()}, tuple(signature.user_inputs))
+    return Captured(program, {key: names[name] for key, name in held.items()})
 
 
 def run(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from edgeprune.errors import ModelError, PruneError, UsageError
 from edgeprune.pruning.allocation import allocate
-from edgeprune.pruning.capture import Captured, capture, copied
-from edgeprune.pruning.classes import Ids
+from edgeprune.pruning.capture import Captured, capture
+from edgeprune.pruning.carving import Selection, carve
 from edgeprune.pruning.composition import composed
 from edgeprune.pruning.cost import batch_size
 from edgeprune.pruning.criteria import CRITERIA, Criterion, Scores
 from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.exclusion import excluded_by
 from edgeprune.pruning.groups import ChannelGroup, channel_groups
+from edgeprune.pruning.isolation import Isolation
 from edgeprune.pruning.masking import MaskedNetwork
-from edgeprune.pruning.proof import Claim, prove
+from edgeprune.pruning.proof import Claim, DoesNotRun, prove
 from edgeprune.pruning.reporting import group_report
 from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult
-from edgeprune.pruning.surgery import cut, following_attributes, set_attributes
 from edgeprune.pruning.trace import Trace
 from edgeprune.pruning.walk import walk
 from edgeprune.values.event import Event, Listener
-from edgeprune.values.recipe import GroupCut, PruneRecipe, Slice
+from edgeprune.values.recipe import PruneRecipe
 from edgeprune.values.spec import PruneSpec
 
 
@@ -45,25 +43,11 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What one step will do: all groups, and what each of the prunable ones keeps."""
+    """What one step will do: all groups, the prunable ones with their scores, and what these keep."""
 
-    trace: Trace
     groups: list[ChannelGroup]
-    open: list[ChannelGroup]
     scores: list[Scores]
-    kept: list[Ids]
-
-    @property
-    def gone(self) -> NDArray[np.bool_]:
-        """Return for each channel id of the trace whether it is removed."""
-        removed = [np.delete(group.roots, kept) for group, kept in zip(self.open, self.kept, strict=True)]
-        return self.trace.gone(np.concatenate(removed))
-
-    @property
-    def cuts(self) -> tuple[GroupCut, ...]:
-        """Return what the groups that lose channels lose."""
-        pairs = zip(self.open, self.kept, strict=True)
-        return tuple(_group_cut(group, kept) for group, kept in pairs if len(kept) < group.n_channels)
+    selection: Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,52 +95,33 @@ def prune_channels(
         model = step.model
         recipe = composed(recipe, step.recipe)
         steps.append(step)
-        widths = {**{group.name: group.n_channels for group in step.plan.open}, **widths}
+        widths = {**{group.name: group.n_channels for group in step.plan.selection.groups}, **widths}
     listener(Event("prune", subject, spec.steps, spec.steps, "steps", f"{spec.steps} of {spec.steps} cuts proved"))
     return PruneResult(model, recipe, _report(steps, batch_size(example_inputs)), _worst(steps))
 
 
 def _step(model: nn.Module, task: _Task, ratio: float, widths: Mapping[str, int]) -> _Step:
     captured = capture(model, task.inputs)
-    evidence = Evidence(model, task.calibration)
-
-    def attempt(rigid: frozenset[str]) -> _Step:
-        plan = _plan(walk(model, captured, rigid), evidence, task, ratio, widths)
-        return _proved(model, captured, plan, task)
-
+    trace = walk(model, captured)
+    groups = [_excluded(group, task.spec) for group in channel_groups(trace, Evidence(model, task.calibration))]
+    plan = _plan(trace, groups, task, ratio, widths)
     try:
-        return attempt(frozenset())
-    except PruneError:
-        places = frozenset(walk(model, captured).sized)
-        if not places:
-            raise
-        return _with_least_rigid(attempt, places)
-
-
-def _with_least_rigid(attempt: Callable[[frozenset[str]], _Step], places: frozenset[str]) -> _Step:
-    """Return the step that holds fixed as few places as it can, whose sizes stand as numbers in the user's code."""
-    rigid, step = places, None
-    for released in (frozenset[str](), *(frozenset({place}) for place in sorted(places))):
-        with suppress(PruneError):
-            step = attempt(rigid - released)
-            rigid -= released
-    return step or attempt(rigid)
+        return _proved(model, captured, plan, task)
+    except DoesNotRun:
+        stuck = Isolation(model, trace, task.inputs).stuck(plan.selection.groups)
+        groups = [replace(group, frozen=stuck.get(group.name, group.frozen)) for group in groups]
+        return _proved(model, captured, _plan(trace, groups, task, ratio, widths), task)
 
 
 def _proved(model: nn.Module, captured: Captured, plan: _Plan, task: _Task) -> _Step:
-    gone = plan.gone
-    pruned = copied(model)
-    cut(pruned, PruneRecipe(plan.cuts))
-    counts = {module: int((~gone[ids]).sum()) for module, ids in plan.trace.followers.items()}
-    recipe = PruneRecipe(plan.cuts, following_attributes(pruned, counts))
-    set_attributes(pruned, recipe)
-    claim = Claim(model, pruned, MaskedNetwork(captured, plan.trace, gone), recipe)
+    selection = plan.selection
+    pruned, recipe = carve(model, selection)
+    claim = Claim(model, pruned, MaskedNetwork(captured, selection.trace, selection.gone), recipe)
     proof = prove(claim, task.inputs, task.spec.seed, "in_place")
-    return _Step(plan, pruned, recipe, replace(proof, unknown_ops=tuple(plan.trace.unknown)))
+    return _Step(plan, pruned, recipe, replace(proof, unknown_ops=tuple(selection.trace.unknown)))
 
 
-def _plan(trace: Trace, evidence: Evidence, task: _Task, ratio: float, widths: Mapping[str, int]) -> _Plan:
-    groups = [_excluded(group, task.spec) for group in channel_groups(trace, evidence)]
+def _plan(trace: Trace, groups: list[ChannelGroup], task: _Task, ratio: float, widths: Mapping[str, int]) -> _Plan:
     unfrozen = [group for group in groups if group.frozen is None and group.n_channels > 1]
     if not unfrozen:
         raise PruneError("No channel of this model can be removed.", _why_nothing(groups))
@@ -166,7 +131,7 @@ def _plan(trace: Trace, evidence: Evidence, task: _Task, ratio: float, widths: M
     else:
         totals = [widths.get(group.name, group.n_channels) for group in unfrozen]
         kept = allocate(unfrozen, scores, totals, ratio, task.spec)
-    return _Plan(trace, groups, unfrozen, scores, kept)
+    return _Plan(groups, scores, Selection(trace, unfrozen, kept))
 
 
 def _excluded(group: ChannelGroup, spec: PruneSpec) -> ChannelGroup:
@@ -188,21 +153,12 @@ def _why_nothing(groups: list[ChannelGroup]) -> str:
     return f"Every group has to stay: {reasons}."
 
 
-def _group_cut(group: ChannelGroup, kept: Ids) -> GroupCut:
-    slices = []
-    for place in group.places:
-        removed = np.delete(place.indices, kept, axis=0).ravel()
-        stays = np.delete(np.arange(place.size), removed)
-        slices.append(Slice(place.tensor, place.dim, place.size, tuple(stays.tolist())))
-    return GroupCut(group.name, group.n_channels, tuple(kept.tolist()), tuple(slices))
-
-
 def _report(steps: list[_Step], batch: int) -> tuple[GroupReport, ...]:
     # Describe the groups of the first step, with the widths that the last one left.
     first, last = steps[0].plan, steps[-1].plan
-    left = {group.name: len(kept) for group, kept in zip(last.open, last.kept, strict=True)}
-    scores = {group.name: values for group, values in zip(first.open, first.scores, strict=True)}
-    return tuple(_row(group, left, scores, first.trace, batch) for group in first.groups)
+    left = {group.name: len(kept) for group, kept in zip(last.selection.groups, last.selection.kept, strict=True)}
+    scores = {group.name: values for group, values in zip(first.selection.groups, first.scores, strict=True)}
+    return tuple(_row(group, left, scores, first.selection.trace, batch) for group in first.groups)
 
 
 def _row(

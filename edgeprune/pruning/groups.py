@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class ChannelGroup:
     """Channels that are ranked against each other: any one of them can go, from everywhere at once.
 
     Attributes:
-        name: Its first producing weight.
+        name: Its first producing weight; "#2" and so on where this weight makes the channels of several groups.
         roots: One id for each channel, shape (n_channels,).
         places: Where the channels stand, the first producing weight first.
         frozen: Why none can go; None if they can.
@@ -103,7 +104,18 @@ def channel_groups(trace: Trace, evidence: Evidence) -> list[ChannelGroup]:
         for pieces in _pieces(spots, kinds, members)
     ]
     made = [group for group in found if group.places[0].produces]
-    return sorted(made, key=lambda group: (order[_lead(group)], int(group.places[0].indices.min())))
+    return _named_apart(sorted(made, key=lambda group: (order[_lead(group)], int(group.places[0].indices.min()))))
+
+
+def _named_apart(groups: list[ChannelGroup]) -> list[ChannelGroup]:
+    """Return groups without two of the same name: one weight may make the channels of several."""
+    seen: Counter[str] = Counter()
+    apart = []
+    for group in groups:
+        seen[group.name] += 1
+        count = seen[group.name]
+        apart.append(group if count == 1 else replace(group, name=f"{group.name}#{count}"))
+    return apart
 
 
 @dataclass(frozen=True, slots=True)

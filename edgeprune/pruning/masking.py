@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.export.graph_signature import InputKind
 from torch.fx import Interpreter, Node
 from torch.utils._pytree import tree_leaves
 
@@ -50,7 +51,7 @@ class MaskedNetwork:
             name = spec.arg.name
             if name in self._captured.state:
                 arguments.append(state[self._captured.state[name]])
-            elif name in self._captured.inputs:
+            elif spec.kind is InputKind.USER_INPUT:
                 arguments.append(next(given))
             else:
                 arguments.append(program.constants[spec.target or ""])

@@ -19,6 +19,11 @@ _FRAME = re.compile(r'File "(.+)", line (\d+), in')
 _TORCH = str(Path(torch.__file__).parent)
 
 
+def is_torch(file: str) -> bool:
+    """Return whether a source file is torch's own."""
+    return file.startswith(_TORCH)
+
+
 def op_name(node: Node) -> str:
     """Return the name by which rules know a node's op: in-place forms count as their plain form."""
     if node.target is operator.getitem:
@@ -48,7 +53,7 @@ def unlabelled(node: Node) -> Any:
 def source_of(node: Node) -> str:
     """Return "file:line" of the user's code that a node came from; "" if only torch's own code was involved."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [(file, line) for file, line in frames if not file.startswith(_TORCH)]
+    own = [(file, line) for file, line in frames if not is_torch(file)]
     return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 

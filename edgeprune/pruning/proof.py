@@ -25,6 +25,10 @@ TOLERANCE = 1e-5
 """DESIGN section 5: masked and pruned outputs agree to this, relative to the largest output."""
 
 
+class DoesNotRun(PruneError):
+    """The sliced module raises, or gives outputs of other shapes: its code holds a width as a number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What is to be proved: that `pruned` computes what `masked` does with the tensors of `dense`.
@@ -59,14 +63,15 @@ def prove(claim: Claim, inputs: Sequence[Any], seed: int, mode: str) -> ProofRep
         The largest differences.
 
     Raises:
-        PruneError: The pruned network does not run, or is not the masked one, or the comparison shows nothing.
+        DoesNotRun: The pruned network raises, or gives outputs of other shapes.
+        PruneError: It is not the masked network, or the comparison shows nothing.
     """
     try:
         found, dtype = _compare(claim, inputs, seed), "float32"
         if found[1] > TOLERANCE:
             found, dtype = _compare_in_double(found, claim, inputs, seed)
     except FORWARD_ERRORS as error:
-        raise PruneError(
+        raise DoesNotRun(
             f"The pruned model does not run: {first_line(error)}",
             "Its forward holds a width as a number; compute it from a tensor's shape, or exclude the layers before it.",
         ) from error

@@ -21,7 +21,6 @@ class Trace:
 
     Attributes:
         placeholders: Placeholder to the name of the parameter or buffer behind it.
-        rigid: Places whose sizes are taken to be numbers in the user's Python code, which follow no width.
         classes: The channels.
         labels: Node to the labels of its value.
         state: Name of a parameter or buffer to its labels.
@@ -29,12 +28,10 @@ class Trace:
         positions: Weight to the number of places in which each of its elements is multiplied, over one pass.
         followers: Module to the ids along the dimension that one of its attributes counts.
         unknown: Ops without a rule that channels met, with their lines; in order, as keys.
-        sized: Places where channels met sizes that the graph holds as numbers; in order, as keys.
         here: The op being walked and its line, for reasons.
     """
 
     placeholders: dict[str, str]
-    rigid: frozenset[str] = frozenset()
     classes: Classes = field(default_factory=Classes)
     labels: dict[Node, Any] = field(default_factory=dict)
     state: dict[str, Labels] = field(default_factory=dict)
@@ -42,20 +39,11 @@ class Trace:
     positions: dict[str, int] = field(default_factory=dict)
     followers: dict[str, Ids] = field(default_factory=dict)
     unknown: dict[str, None] = field(default_factory=dict)
-    sized: dict[str, None] = field(default_factory=dict)
     here: str = ""
 
     def enter(self, node: Node) -> None:
         """Begin with a node: later reasons name it."""
         self.here = place_of(node)
-
-    def is_rigid(self) -> bool:
-        """Return whether the sizes that the op spells out follow no width, and note that it spells them out.
-
-        The graph holds numbers either way; only running the pruned module tells `view(n, -1)` from `view(n, 72)`.
-        """
-        self.sized[self.here] = None
-        return self.here in self.rigid
 
     def union(self, left: Ids, right: Ids) -> None:
         """Let ids at equal positions go together or not at all; what meets 0 stays."""

@@ -16,18 +16,17 @@ from edgeprune.pruning.rules import RULES
 from edgeprune.pruning.trace import Trace
 
 
-def walk(model: nn.Module, captured: Captured, rigid: frozenset[str] = frozenset()) -> Trace:
+def walk(model: nn.Module, captured: Captured) -> Trace:
     """Label every tensor of a captured model.
 
     Args:
         model: What was captured.
         captured: Its graph.
-        rigid: Places whose sizes follow no width: channels that meet them stay.
 
     Returns:
         The trace.
     """
-    trace = Trace(captured.state, rigid)
+    trace = Trace(captured.state)
     state = tensors(model)
     attention = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
     for node in captured.program.graph.nodes:

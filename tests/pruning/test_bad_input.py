@@ -76,7 +76,7 @@ def test_nothing_to_prune_says_why_for_each_group():
         prune(nn.Sequential(nn.ReLU()), HALF, example_inputs=(X,))
 
 
-def test_a_forward_that_fixes_a_width_beyond_help_says_so():
+def test_a_forward_that_fixes_every_width_is_told_the_line_that_does():
     class Fixed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -87,7 +87,9 @@ def test_a_forward_that_fixes_a_width_beyond_help_says_so():
             assert y.shape[1] == 8, "eight channels, please"
             return self.head(y)
 
-    with pytest.raises(PruneError, match=r"does not run: eight channels, please .*exclude the layers"):
+    with pytest.raises(
+        PruneError, match=r"does not run with fewer of them: eight channels, please \(test_bad_input.py:"
+    ):
         prune(Fixed(), HALF, example_inputs=(X,))
 
 

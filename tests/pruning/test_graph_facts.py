@@ -145,7 +145,8 @@ def test_channels_behind_a_size_that_the_code_spells_out_stay_and_the_rest_is_pr
 
     found = rows(result)
     assert found["first.0.weight"].width_after == 4
-    assert "has its size spelt out in view (test_graph_facts.py:" in found["second.0.weight"].frozen
+    assert found["second.0.weight"].frozen.startswith("the model does not run with fewer of them: shape '[-1, 72]'")
+    assert "(test_graph_facts.py:" in found["second.0.weight"].frozen
 
 
 class Flowing(Baked):
@@ -298,6 +299,27 @@ def test_only_those_sizes_that_do_not_follow_the_width_hold_channels():
     assert found["first.0.weight"].width_after == 4
     assert found["first.0.weight"].layers == ("first.0", "gate", "first.1", "second.0")
     assert found["second.0.weight"].width_after == 8
+
+
+class Halves(nn.Module):
+    """One layer whose first channels are coupled with one layer, the others with another; and a counted input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all, self.left, self.right = nn.Conv2d(3, 12, 1), nn.Conv2d(3, 8, 1), nn.Conv2d(3, 4, 1)
+        self.head = nn.Conv2d(12, 2, 1)
+
+    def forward(self, x, times):
+        return self.head(torch.relu(self.all(x) + times * torch.cat([self.left(x), self.right(x)], 1)))
+
+
+def test_groups_that_start_in_the_same_layer_have_names_of_their_own_in_report_and_recipe():
+    model, inputs = Halves(), (torch.randn(2, 3, 4, 4), 2)
+    result = prune(model, PruneSpec(ratio=0.5, scope="local", steps=2), example_inputs=inputs)
+
+    assert [(row.name, row.width_after) for row in result.report[:2]] == [("all.weight", 4), ("all.weight#2", 2)]
+    assert [cut.name for cut in result.recipe.cuts] == ["all.weight", "all.weight#2"]
+    assert replay(model, result.recipe).all.out_channels == 6
 
 
 class SumOfProducts(nn.Module):

@@ -13,9 +13,8 @@ from edgeprune.pruning.trace import Trace
 
 
 def _repeated(trace: Trace, node: Node, *arguments: Any, **keywords: Any) -> Labels:
-    # zeros, ones, full: free along every dimension, unless the user's Python fixes the size.
     shape = shape_of(node)
-    return Labels(shape, {}, frozenset() if trace.is_rigid() else frozenset(range(len(shape))))
+    return Labels(shape, {}, frozenset(range(len(shape))))
 
 
 def _fixed(trace: Trace, node: Node, *arguments: Any, **keywords: Any) -> Any:

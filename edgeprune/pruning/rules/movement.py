@@ -61,9 +61,6 @@ def _expand(trace: Trace, node: Node, x: Labels, *sizes: Any, **keywords: Any) -
     shape = shape_of(node)
     lead = len(shape) - len(x.shape)
     stretched = {dim + lead for dim in range(len(x.shape)) if x.is_free(dim)} | set(range(lead))
-    if x.axes and trace.is_rigid():
-        trace.freeze(x, "has its size spelt out in")
-        return Labels(shape)
     return Labels(shape, {dim + lead: ids for dim, ids in x.axes.items()}, frozenset(stretched))
 
 

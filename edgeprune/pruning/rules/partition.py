@@ -1,9 +1,7 @@
 """Ops that take a part of a tensor.
 
 Bounds are numbers in the graph. Equal parts stay equal when all of them lose the same channels, so these are tied;
-unequal ones keep their channels. A part that is computed from the width (`chunk`) follows it, one that the user's
-Python fixes does not: the latter is
-frozen once the place is known to be rigid.
+unequal ones keep their channels.
 """
 
 from __future__ import annotations
@@ -21,12 +19,12 @@ from edgeprune.pruning.trace import Trace
 _END = 2**62
 
 
-def _equal_parts(trace: Trace, x: Labels, dim: int, lengths: Sequence[int], *, spelt_out: bool) -> list[Labels]:
+def _equal_parts(trace: Trace, x: Labels, dim: int, lengths: Sequence[int]) -> list[Labels]:
     # Cut x along dim; return the labels of the parts.
     dim %= len(x.shape)
     ids = x.ids(dim)
     if len(lengths) > 1 and ids.any():
-        if len(set(lengths)) > 1 or lengths[0] == 1 or (spelt_out and trace.is_rigid()):
+        if len(set(lengths)) > 1 or lengths[0] == 1:
             trace.freeze(ids, "is cut at fixed places by")
             x = x.without(dim)
         else:
@@ -40,14 +38,9 @@ def _equal_parts(trace: Trace, x: Labels, dim: int, lengths: Sequence[int], *, s
     return parts
 
 
-def _chunk(trace: Trace, node: Node, x: Labels, count: int, dim: int = 0) -> list[Labels]:
+def _split(trace: Trace, node: Node, x: Labels, parts: Any, dim: int = 0) -> list[Labels]:
     lengths = [value.shape[dim] for value in node.meta["val"]]
-    return _equal_parts(trace, x, dim, lengths, spelt_out=False)
-
-
-def _split(trace: Trace, node: Node, x: Labels, size: Any, dim: int = 0) -> list[Labels]:
-    lengths = [value.shape[dim] for value in node.meta["val"]]
-    return _equal_parts(trace, x, dim, lengths, spelt_out=True)
+    return _equal_parts(trace, x, dim, lengths)
 
 
 def _unbind(trace: Trace, node: Node, x: Labels, dim: int = 0) -> list[Labels]:
@@ -78,7 +71,7 @@ def _slice(
     begin = slice(start, None if end is None or end >= _END else end).indices(whole)[0]
     if step != 1 or length == 0 or whole % length or begin % length:
         return trace.freeze_axes(x, [dim], "is cut at fixed places by").resized(shape)
-    return _equal_parts(trace, x, dim, [length] * (whole // length), spelt_out=True)[begin // length]
+    return _equal_parts(trace, x, dim, [length] * (whole // length))[begin // length]
 
 
 def _narrow(trace: Trace, node: Node, x: Labels, dim: int, start: int, length: int) -> Labels:
@@ -92,11 +85,11 @@ def _index_select(trace: Trace, node: Node, x: Labels, dim: int, index: Labels) 
 def _gated(trace: Trace, node: Node, x: Labels, dim: int = -1) -> Labels:
     # glu: one half gates the other.
     half = x.shape[dim] // 2
-    return _equal_parts(trace, x, dim, [half, half], spelt_out=False)[0]
+    return _equal_parts(trace, x, dim, [half, half])[0]
 
 
 RULES: Rules = {
-    "chunk": Rule(_chunk),
+    "chunk": Rule(_split),
     "split": Rule(_split),
     "split_with_sizes": Rule(_split),
     "tensor_split": Rule(_split),

@@ -23,15 +23,7 @@ Block = tuple[list[int], list[int]]
 """Old dimensions and the new ones that hold the same elements."""
 
 
-def _view(trace: Trace, node: Node, x: Labels, *sizes: Any, **keywords: Any) -> Labels:
-    if x.axes and trace.is_rigid():
-        trace.freeze(x, "has its size spelt out in")
-        x = Labels(x.shape)
-    return reshaped(trace, x, shape_of(node))
-
-
-def _flatten(trace: Trace, node: Node, x: Labels, *dims: Any) -> Labels:
-    # Dimensions are joined whatever their length.
+def _reshape(trace: Trace, node: Node, x: Labels, *sizes: Any, **keywords: Any) -> Labels:
     return reshaped(trace, x, shape_of(node))
 
 
@@ -105,10 +97,6 @@ def _spread(trace: Trace, x: Labels, dim: int, block: Block, shape: tuple[int, .
         trace.freeze(grid.ravel(), "is one channel in")
         return None, grid
     axis = varying[-1]
-    if axis < grid.ndim - 1 and trace.is_rigid():
-        # Where the last length follows the width, a leading one does not: it is how many heads or groups there are.
-        trace.freeze(grid.ravel(), "is counted out in")
-        return None, grid
     columns = np.moveaxis(grid, axis, -1).reshape(-1, grid.shape[axis])
     return new[axis], trace.tie(columns)
 
@@ -143,9 +131,13 @@ def _unfold_windows(trace: Trace, node: Node, x: Labels, kernel: Sequence[int], 
     return Labels(shape_of(node), {**x.without(1).axes, 1: np.repeat(x.ids(1), math.prod(kernel))})
 
 
+_RESHAPES = (
+    "view", "reshape", "_unsafe_view", "_reshape_copy", "view_copy", "flatten", "unflatten", "view_as", "reshape_as",
+    "ravel",
+)  # fmt: skip
+
 RULES: Rules = {
-    **{name: Rule(_view) for name in ("view", "reshape", "_unsafe_view", "_reshape_copy", "view_copy")},
-    **{name: Rule(_flatten) for name in ("flatten", "unflatten", "view_as", "reshape_as", "ravel")},
+    **{name: Rule(_reshape) for name in _RESHAPES},
     "pixel_shuffle": Rule(_pixel_shuffle),
     "pixel_unshuffle": Rule(_pixel_unshuffle),
     "channel_shuffle": Rule(_channel_shuffle),
