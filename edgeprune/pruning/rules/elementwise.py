@@ -45,14 +45,14 @@ def _nothing(trace: Trace, node: Node, *arguments: Any, **keywords: Any) -> Any:
 
 _COMBINING = (
     "add", "sub", "rsub", "mul", "div", "floor_divide", "true_divide", "remainder", "fmod", "pow", "maximum",
-    "minimum", "max_other", "min_other", "atan2", "where", "masked_fill", "lerp", "addcmul", "addcdiv", "hypot",
+    "minimum", "atan2", "where", "masked_fill", "lerp", "addcmul", "addcdiv", "hypot",
     "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
     "bitwise_xor", "__and__", "__or__", "clamp", "clamp_min", "clamp_max", "copy", "fill",
 )  # fmt: skip
 _UNARY = (
     "relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "tanh", "silu", "gelu", "elu", "selu",
-    "celu", "leaky_relu", "mish", "softplus", "softsign", "log_sigmoid", "threshold", "hardshrink", "softshrink",
-    "tanhshrink", "rrelu", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "square",
+    "celu", "leaky_relu", "mish", "softplus", "log_sigmoid", "threshold", "hardshrink", "softshrink",
+    "rrelu", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "square",
     "abs", "neg", "negative", "reciprocal", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "erf",
     "erfc", "sign", "floor", "ceil", "round", "trunc", "frac", "positive", "logit", "sigmoid_backward",
     "nan_to_num", "isnan", "isinf", "isfinite", "logical_not", "bitwise_not", "zero", "dropout",
@@ -60,9 +60,7 @@ _UNARY = (
     "lift_fresh", "lift_fresh_copy", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like",
     "empty_like",
 )  # fmt: skip
-_TYPING = (
-    "to", "_to_copy", "type_as", "float", "double", "half", "bool", "int", "long",
-)  # fmt: skip
+_TYPING = ("to", "_to_copy", "type_as")
 _CHECKS = (
     "_assert_tensor_metadata", "_assert_async", "_assert_scalar", "sym_constrain_range",
     "sym_constrain_range_for_size", "sym_size", "sym_numel", "item", "_local_scalar_dense",

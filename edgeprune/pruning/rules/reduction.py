@@ -102,16 +102,16 @@ _POOLS = {
     name.format(n=n): _pool(n)
     for n in (1, 2, 3)
     for name in (
-        "avg_pool{n}d", "max_pool{n}d", "max_pool{n}d_with_indices", "adaptive_avg_pool{n}d", "_adaptive_avg_pool{n}d",
+        "avg_pool{n}d", "max_pool{n}d", "max_pool{n}d_with_indices", "adaptive_avg_pool{n}d",
         "adaptive_max_pool{n}d", "upsample_nearest{n}d", "_upsample_nearest_exact{n}d", "reflection_pad{n}d",
-        "replication_pad{n}d", "fractional_max_pool{n}d",
+        "replication_pad{n}d",
     )
 }  # fmt: skip
 
 _STATISTICS = ("mean", "nanmean", "amax", "amin", "var", "std", "var_mean", "std_mean", "logsumexp", "any", "all")
 _PICKS = ("argmax", "argmin", "prod", "median", "mode")
 _WEIGHING = (
-    "softmax", "_softmax", "log_softmax", "_log_softmax", "safe_softmax", "_safe_softmax", "cumsum", "cumprod",
+    "softmax", "_softmax", "log_softmax", "_log_softmax", "_safe_softmax", "cumsum", "cumprod",
     "logcumsumexp", "sort",
 )  # fmt: skip
 
@@ -125,6 +125,8 @@ RULES: Rules = {
     "sum": Rule(_sum, masks=(0,)),
     **{name: Rule(_across) for name in _WEIGHING},
     **_POOLS,
+    "_adaptive_avg_pool2d": _pool(2),
+    "_adaptive_avg_pool3d": _pool(3),
     "upsample_linear1d": _pool(1),
     "upsample_bilinear2d": _pool(2),
     "upsample_bicubic2d": _pool(2),
