@@ -26,6 +26,7 @@ GRACE_S = 3.0
 _STDERR_LIMIT_BYTES, _STDERR_TAIL_BYTES = 1 << 20, 2000
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_SIGNAL_NAMES = {int(number): number.name for number in signal.Signals}
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -202,7 +203,7 @@ class Runs:
         if code is None:
             how = "the worker ended without a result while the agent was not there"
         elif code < 0:
-            how = "the worker was killed by {}".format(signal.Signals(-code).name)
+            how = "the worker was killed by {}".format(_SIGNAL_NAMES.get(-code, "signal {}".format(-code)))
             how += ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
         else:
             how = "the worker ended with status {}".format(code)

@@ -40,7 +40,7 @@ def test_the_interval_agrees_with_resampling_every_sample():
 
 
 def test_equal_samples_leave_no_doubt():
-    assert median_interval([np.full(20, 7.0), np.full(30, 7.0)]) == (7.0, 7.0)
+    assert median_interval([np.full(20, 7.0), np.full(30, 7.0)]) == pytest.approx((7.0, 7.0))
 
 
 def test_repeats_that_disagree_widen_the_interval_beyond_them():
@@ -53,8 +53,15 @@ def test_more_samples_narrow_the_interval():
     assert widths[0] > 2 * widths[1] > 4 * widths[2]
 
 
-def test_the_lower_end_is_never_negative():
-    assert median_interval([np.full(5, 1.0), np.full(5, 1000.0)])[0] == 0.0
+def test_repeats_that_are_worlds_apart_leave_a_positive_lower_end():
+    low, high = median_interval([np.full(5, 1.0), np.full(5, 1000.0)])
+    assert 0 < low < 1 < 1000 < high
+
+
+def test_the_interval_scales_with_the_samples():
+    samples = [100 * samples for samples in drawn(0, 3, 50, 5)]
+    scaled = median_interval([1000 * repeat for repeat in samples])
+    assert scaled == pytest.approx([1000 * end for end in median_interval(samples)])
 
 
 def test_two_hundred_thousand_samples_take_no_noticeable_time():

@@ -50,7 +50,8 @@ def open_model(path: str, threads: int) -> "TfliteModel":
     try:
         interpreter = interpreter_class(model_path=path, num_threads=threads)
         for detail in interpreter.get_input_details():
-            interpreter.resize_tensor_input(detail["index"], [1 if n < 0 else n for n in _shape(detail)])
+            if min(_shape(detail), default=1) < 0:
+                interpreter.resize_tensor_input(detail["index"], [1 if n < 0 else n for n in _shape(detail)])
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise Rejected(str(error)) from error
