@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.export.graph_signature import InputKind
 from torch.fx import Interpreter, Node
+from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves
 
 from edgeprune.pruning.capture import Captured
 from edgeprune.pruning.labels import Labels
-from edgeprune.pruning.nodes import op_name
+from edgeprune.pruning.nodes import op_name, wrapped_call
 from edgeprune.pruning.rules import RULES
 from edgeprune.pruning.trace import Trace
 
@@ -71,7 +72,12 @@ class _Masking(Interpreter):
         self.masked_norms: dict[str, None] = {}
 
     def run_node(self, node: Node) -> Any:
-        rule = RULES.get(op_name(node)) if node.op == "call_function" else None
+        if node.op != "call_function":
+            return super().run_node(node)
+        wrapped = wrapped_call(node)
+        if wrapped is not None:
+            return self._run_inside(*wrapped)
+        rule = RULES.get(op_name(node))
         if rule is None or not (rule.masks or rule.reference):
             return super().run_node(node)
         given, keywords = self.fetch_args_kwargs_from_env(node)
@@ -86,6 +92,12 @@ class _Masking(Interpreter):
             if position < len(arguments):
                 arguments[position] = _masked(arguments[position], keep[position])
         return node.target(*arguments, **keywords)  # type: ignore[operator]
+
+    def _run_inside(self, inner: torch.fx.GraphModule, arguments: list[Any]) -> Any:
+        masking = _Masking(inner, self._trace, self._gone)
+        found = masking.run(*map_arg(arguments, lambda node: self.env[node]), enable_io_processing=False)
+        self.masked_norms.update(masking.masked_norms)
+        return found
 
     def _keep(self, argument: Any) -> Any:
         """Return a mask that broadcasts over an argument, True where it is kept; None if all of it is."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_map_only
 
 from edgeprune.pruning.labels import Labels
@@ -37,6 +37,21 @@ def op_name(node: Node) -> str:
 def writes(node: Node) -> bool:
     """Return whether a node's op changes one of its arguments."""
     return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
+def wrapped_call(node: Node) -> tuple[GraphModule, list[Any]] | None:
+    """Return the graph that a node runs as a whole, with its arguments; None if it is an ordinary op.
+
+    torch.export puts what runs under `torch.no_grad()`, or with autocast turned off, into a graph of its own.
+    """
+    place = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}.get(op_name(node))
+    if place is None or (place == 4 and node.args[2] is not False):
+        return None
+    inner = node.args[place]
+    owner = node.graph.owning_module
+    if owner is None or not isinstance(inner, Node):
+        return None
+    return owner.get_submodule(str(inner.target)), list(node.args[place + 1 :])  # type: ignore[return-value]
 
 
 def shape_of(node: Node) -> tuple[int, ...]:

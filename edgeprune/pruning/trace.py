@@ -20,7 +20,7 @@ class Trace:
     """What one walk over a graph finds out.
 
     Attributes:
-        placeholders: Placeholder to the name of the parameter or buffer behind it.
+        sources: Placeholder to the name of the parameter or buffer behind it.
         classes: The channels.
         labels: Node to the labels of its value.
         state: Name of a parameter or buffer to its labels.
@@ -31,7 +31,7 @@ class Trace:
         here: The op being walked and its line, for reasons.
     """
 
-    placeholders: dict[str, str]
+    sources: dict[Node, str] = field(default_factory=dict)
     classes: Classes = field(default_factory=Classes)
     labels: dict[Node, Any] = field(default_factory=dict)
     state: dict[str, Labels] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class Trace:
             dim: Its out dimension.
             positions: Places in which each element of the weight is multiplied.
         """
-        name = self.placeholders.get(node.name) if isinstance(node, Node) else None
+        name = self.sources.get(node) if isinstance(node, Node) else None
         if name is not None:
             self.producers[name, dim] = None
             self.positions[name] = self.positions.get(name, 0) + positions

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from edgeprune.pruning.capture import Captured, tensors
 from edgeprune.pruning.labels import Labels
-from edgeprune.pruning.nodes import op_name, shape_of, unlabelled
+from edgeprune.pruning.nodes import op_name, shape_of, unlabelled, wrapped_call
 from edgeprune.pruning.rules import RULES
 from edgeprune.pruning.trace import Trace
 
@@ -26,13 +26,14 @@ def walk(model: nn.Module, captured: Captured) -> Trace:
     Returns:
         The trace.
     """
-    trace = Trace(captured.state)
+    trace = Trace()
     state = tensors(model)
     attention = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
     for node in captured.program.graph.nodes:
         trace.enter(node)
         if node.op == "placeholder":
-            trace.labels[node] = _placeholder(trace, node, state, attention)
+            name = captured.state.get(node.name)
+            trace.labels[node] = _placeholder(trace, node, name, state, attention)
         elif node.op == "output":
             _freeze_outputs(trace, node)
         else:
@@ -40,10 +41,12 @@ def walk(model: nn.Module, captured: Captured) -> Trace:
     return trace
 
 
-def _placeholder(trace: Trace, node: Node, state: Mapping[str, Tensor], attention: set[str]) -> Labels:
-    name = trace.placeholders.get(node.name)
+def _placeholder(
+    trace: Trace, node: Node, name: str | None, state: Mapping[str, Tensor], attention: set[str]
+) -> Labels:
     if name is None or not node.users:
         return Labels(shape_of(node))
+    trace.sources[node] = name
     if name not in trace.state:
         shape = tuple(state[name].shape)
         axes = {dim: trace.classes.fresh(length) for dim, length in enumerate(shape) if length > 1}
@@ -68,6 +71,9 @@ def _labelled(trace: Trace, arguments: Any) -> Any:
 
 
 def _call(trace: Trace, node: Node) -> Any:
+    wrapped = wrapped_call(node)
+    if wrapped is not None:
+        return _walk_inside(trace, *wrapped)
     rule = RULES.get(op_name(node))
     arguments, keywords = _labelled(trace, node.args), _labelled(trace, node.kwargs)
     if rule is not None:
@@ -78,3 +84,21 @@ def _call(trace: Trace, node: Node) -> Any:
     for value in touched:
         trace.freeze(value, "passes through an op without a rule:")
     return unlabelled(node)
+
+
+def _walk_inside(trace: Trace, inner: GraphModule, arguments: list[Any]) -> Any:
+    # A graph within the graph gives the labels of its outputs.
+    given = iter(arguments)
+    found: Any = None
+    for node in inner.graph.nodes:
+        trace.enter(node)
+        if node.op == "placeholder":
+            outer = next(given)
+            trace.labels[node] = trace.labels.get(outer)
+            if outer in trace.sources:
+                trace.sources[node] = trace.sources[outer]
+        elif node.op == "output":
+            found = _labelled(trace, node.args[0])
+        else:
+            trace.labels[node] = _call(trace, node)
+    return found

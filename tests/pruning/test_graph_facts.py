@@ -301,6 +301,30 @@ def test_only_those_sizes_that_do_not_follow_the_width_hold_channels():
     assert found["second.0.weight"].width_after == 8
 
 
+class Wrapped(nn.Module):
+    """Parts of its forward run in graphs of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        y = self.first(x)
+        with torch.no_grad():
+            z = torch.relu(self.second(y))
+        with torch.autocast("cpu", enabled=False):
+            z = z * torch.sigmoid(y)
+        return self.head(z)
+
+
+def test_channels_are_followed_into_no_grad_and_disabled_autocast():
+    result = prune(Wrapped(), HALF, example_inputs=(torch.randn(2, 3, 4, 4),))
+
+    assert result.proof.unknown_ops == ()
+    assert rows(result)["first.weight"].layers == ("first", "second", "head")
+    assert result.model.second.weight.shape == (4, 4, 1, 1)
+
+
 class Halves(nn.Module):
     """One layer whose first channels are coupled with one layer, the others with another; and a counted input."""
 

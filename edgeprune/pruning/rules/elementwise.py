@@ -30,7 +30,6 @@ def _of_first(trace: Trace, node: Node, x: Labels, *others: Any, **keywords: Any
 def _prelu(trace: Trace, node: Node, x: Labels, slope: Labels) -> Labels:
     if slope.shape[0] > 1:
         trace.union(slope.ids(0), x.ids(1))
-        trace.follow(node, x.ids(1))
     return x
 
 
