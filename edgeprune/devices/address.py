@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from edgeprune.errors import UsageError, nearest
 from edgeprune.units import parse_quantity
 
-SCHEMES = ("local", "ssh", "serial")
+SCHEMES = ("local", "ssh", "ssh+exec", "serial")
 DEFAULT_BAUD = 115200
 _EXAMPLES = "local://, ssh://user@host:22, serial:///dev/ttyUSB0?baud=921600"
 
@@ -35,20 +35,32 @@ class SshAddress:
     """A board that runs an SSH server.
 
     Attributes:
-        host: Name or IP address.
+        host: Name or IP address, or a Host of ~/.ssh/config.
         user: "" for the one of ~/.ssh/config, else the local one.
         port: None for the one of ~/.ssh/config, else 22.
+        root: The agent's folder on the board; "" for ~/.edgeprune there.
+        quota_bytes: What the agent's store may hold; None for its default.
+        ask_password: Whether the user is asked for a password; else keys alone count.
+        scheme: "ssh" for our own client, "ssh+exec" for the system's `ssh`.
     """
 
     host: str
     user: str = ""
     port: int | None = None
+    root: str = ""
+    quota_bytes: int | None = None
+    ask_password: bool = False
     scheme: str = "ssh"
 
     def __str__(self) -> str:
         user = quote(self.user, safe="") + "@" if self.user else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ssh://{user}{host}" + (f":{self.port}" if self.port is not None else "")
+        port = f":{self.port}" if self.port is not None else ""
+        return f"{self.scheme}://{user}{host}{port}" + _query(
+            root=self.root,
+            quota="" if self.quota_bytes is None else f"{self.quota_bytes}B",
+            password="ask" if self.ask_password else "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,8 @@ def parse_address(text: str) -> Address:
     """Read an address.
 
     Args:
-        text: local://[?root=/path&quota=2GiB], ssh://[user@]host[:port], serial:///dev/tty…[?baud=N].
+        text: local://[?root=/path&quota=2GiB], ssh://[user@]host[:port][?root=/path&quota=2GiB&password=ask], the
+            same with ssh+exec://, serial:///dev/tty…[?baud=N].
 
     Returns:
         Its parts; `str` of them is the address again, in its shortest form.
@@ -92,7 +105,7 @@ def parse_address(text: str) -> Address:
         raise UsageError(f"The address {text!r} holds control characters.", f"Write it like: {_EXAMPLES}.")
     try:
         parts = urlsplit(text)
-        port = parts.port
+        _ = parts.port  # reading it checks it
     except ValueError as error:
         raise UsageError(f"{text!r} is not an address: {error}.", f"Write it like: {_EXAMPLES}.") from error
     if parts.scheme not in SCHEMES:
@@ -102,11 +115,8 @@ def parse_address(text: str) -> Address:
     if parts.fragment or parts.password is not None:
         raise UsageError(f"The address {text!r} holds more than it may.", "Leave out passwords and fragments.")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.scheme == "ssh":
-        _refuse_rest(text, options, parts.path not in ("", "/"))
-        if not parts.hostname:
-            raise UsageError(f"The address {text!r} names no host.", "Write it like ssh://user@host.")
-        return SshAddress(parts.hostname, unquote(parts.username or ""), port)
+    if parts.scheme in ("ssh", "ssh+exec"):
+        return _ssh(text, parts, options)
     if parts.scheme == "serial":
         baud = _baud(text, options.pop("baud", str(DEFAULT_BAUD)))
         _refuse_rest(text, options, bool(parts.netloc))
@@ -116,6 +126,24 @@ def parse_address(text: str) -> Address:
     root, quota = options.pop("root", ""), options.pop("quota", "")
     _refuse_rest(text, options, bool(parts.netloc or parts.path))
     return LocalAddress(root, _size(quota) if quota else None)
+
+
+def _ssh(text: str, parts: SplitResult, options: dict[str, str]) -> SshAddress:
+    root, quota, password = (options.pop(key, "") for key in ("root", "quota", "password"))
+    _refuse_rest(text, options, parts.path not in ("", "/"))
+    host, user = parts.hostname, unquote(parts.username or "")
+    if not host:
+        raise UsageError(f"The address {text!r} names no host.", f"Write it like {parts.scheme}://user@host.")
+    if host.startswith("-"):
+        raise UsageError(f"The address {text!r} has a host that begins with '-'.", "No host is called so.")
+    if password not in ("", "ask") or (password and parts.scheme != "ssh"):
+        raise UsageError(
+            f"{parts.scheme}://{host} has a wrong option 'password'.",
+            "Write ssh://…?password=ask to be asked for it; a password itself belongs into no address.",
+        )
+    return SshAddress(
+        host, user, parts.port, root, _size(quota) if quota else None, password == "ask", scheme=parts.scheme
+    )
 
 
 def _refuse_rest(text: str, options: dict[str, str], unexpected: bool) -> None:

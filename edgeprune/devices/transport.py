@@ -9,7 +9,14 @@ from edgeprune.devices.address import Address
 from edgeprune.errors import UsageError
 from edgeprune.registry import Registry
 
-TRANSPORTS = Registry("way to a board", {"local": "edgeprune.devices.local:LocalTransport"})
+TRANSPORTS = Registry(
+    "way to a board",
+    {
+        "local": "edgeprune.devices.local:LocalTransport",
+        "ssh": "edgeprune.devices.ssh:SshTransport",
+        "ssh+exec": "edgeprune.devices.ssh_exec:SshExecTransport",
+    },
+)
 
 
 class Deadline:

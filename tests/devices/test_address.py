@@ -17,6 +17,9 @@ from edgeprune.errors import UsageError
         ("ssh://jetson.local", SshAddress("jetson.local")),
         ("ssh://nvidia@jetson:2222", SshAddress("jetson", "nvidia", 2222)),
         ("ssh://pi@[fe80::1]:22/", SshAddress("fe80::1", "pi", 22)),
+        ("ssh+exec://pi@board", SshAddress("board", "pi", scheme="ssh+exec")),
+        ("ssh://pi@board?root=/mnt/ssd&quota=1GiB", SshAddress("board", "pi", root="/mnt/ssd", quota_bytes=1 << 30)),
+        ("ssh://pi@board?password=ask", SshAddress("board", "pi", ask_password=True)),
         ("serial:///dev/ttyUSB0", SerialAddress("/dev/ttyUSB0")),
         ("serial:///dev/ttyUSB0?baud=921600", SerialAddress("/dev/ttyUSB0", 921600)),
     ],
@@ -37,9 +40,12 @@ def test_local_addresses_come_back(root, quota):
     assert parse_address(str(address)) == address
 
 
-@given(hosts, printable, st.none() | st.integers(0, 65535))
-def test_ssh_addresses_come_back(host, user, port):
-    address = SshAddress(host, user, port)
+@given(
+    hosts, printable, st.none() | st.integers(0, 65535), paths, st.none() | st.integers(0, 2**50),
+    st.sampled_from([(False, "ssh"), (True, "ssh"), (False, "ssh+exec")]),
+)  # fmt: skip
+def test_ssh_addresses_come_back(host, user, port, root, quota, how):
+    address = SshAddress(host, user, port, root, quota, *how)
     assert parse_address(str(address)) == address
 
 
@@ -66,6 +72,8 @@ def test_text_that_is_no_address_raises_nothing_but_a_usage_error(text):
         ("local://?quota=many", "not a number"), ("local://?quota=-1B", "less than nothing"),
         ("ssh://", "names no host"), ("ssh://host:port", "not an address"), ("ssh://host:99999", "not an address"),
         ("ssh://user:secret@host", "passwords"), ("ssh://host/path", "more than it may"), ("ssh://h?x=1", "option 'x'"),
+        ("ssh://h?password=secret", "'password'"), ("ssh+exec://h?password=ask", "'password'"),
+        ("ssh+exec://", "no host"), ("ssh://-oProxyCommand=x", "begins with '-'"),
         ("serial://", "names no port"), ("serial://host/dev/tty", "more than it may"),
         ("serial:///dev/ttyUSB0?baud=fast", "baud"), ("serial:///dev/ttyUSB0?baud=9", "baud"),
         ("ssh://ho\x1bst", "control characters"), ("ssh://host#x", "more than it may"),

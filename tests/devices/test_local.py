@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeprune.devices import agent_file, local
-from edgeprune.devices.address import LocalAddress, SerialAddress, SshAddress
+from edgeprune.devices import agent_file, local, process
+from edgeprune.devices.address import LocalAddress, SerialAddress
 from edgeprune.devices.agent_file import cached_agent, pack_agent
 from edgeprune.devices.client import AgentClient
 from edgeprune.devices.local import LocalTransport
@@ -108,7 +108,7 @@ def test_something_else_than_an_agent_is_quoted_without_control_characters(trans
     program.write_text("print('\\x1b[31mWelcome to the board\\x07', flush=True); import time; time.sleep(60)")
     monkeypatch.setattr(local, "cached_agent", lambda: program)
     monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 0.5)
-    monkeypatch.setattr(local, "_GRACE_S", 0.1)
+    monkeypatch.setattr(process, "_GRACE_S", 0.1)
     with pytest.raises(ConnectFailed, match="Welcome to the board") as caught:
         AgentClient(transport, "board").open()
     assert "\x1b" not in str(caught.value)
@@ -160,7 +160,7 @@ def test_the_last_words_of_a_killed_agent_are_kept_and_bounded(transport, tmp_pa
     assert len(transport._last_words) <= 64 * 1024
 
 
-@pytest.mark.parametrize("address", [SshAddress("host"), SerialAddress("/dev/ttyUSB0")])
+@pytest.mark.parametrize("address", [SerialAddress("/dev/ttyUSB0")])
 def test_ways_that_this_version_lacks_are_said_so(address):
     with pytest.raises(UsageError, match="not in this version"):
         make_transport(address)
