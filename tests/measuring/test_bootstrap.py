@@ -83,6 +83,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("repeats", "between"), [(1, 0), *itertools.product((2, 3, 5, 10), (0, 1, 5, 50))])
+@pytest.mark.parametrize(("repeats", "between"), [(1, 0), (10, 1), *itertools.product((2, 3, 5), (0, 1, 5, 50))])
 def test_coverage_is_near_95_percent_wherever_the_variance_comes_from(repeats, between):
     assert 0.87 <= coverage(250, repeats, 60, between) <= 0.999
