@@ -19,9 +19,9 @@ from edgeprune.pruning.criteria import CRITERIA, Criterion, Scores
 from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.exclusion import excluded_by
 from edgeprune.pruning.groups import ChannelGroup, channel_groups
-from edgeprune.pruning.isolation import Isolation
+from edgeprune.pruning.isolation import Isolation, doubtful
 from edgeprune.pruning.masking import MaskedNetwork
-from edgeprune.pruning.proof import Claim, DoesNotRun, prove
+from edgeprune.pruning.proof import Claim, DoesNotRun, NotMasked, prove
 from edgeprune.pruning.reporting import group_report
 from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult
 from edgeprune.pruning.trace import Trace
@@ -104,13 +104,19 @@ def _step(model: nn.Module, task: _Task, ratio: float, widths: Mapping[str, int]
     captured = capture(model, task.inputs)
     trace = walk(model, captured)
     groups = [_excluded(group, task.spec) for group in channel_groups(trace, Evidence(model, task.calibration))]
-    plan = _plan(trace, groups, task, ratio, widths)
-    try:
-        return _proved(model, captured, plan, task)
-    except DoesNotRun:
-        stuck = Isolation(model, trace, task.inputs).stuck(plan.selection.groups)
+    while True:
+        plan = _plan(trace, groups, task, ratio, widths)
+        try:
+            return _proved(model, captured, plan, task)
+        except DoesNotRun:
+            stuck = Isolation(model, trace, task.inputs).stuck(plan.selection.groups)
+            if not stuck:
+                raise
+        except NotMasked:
+            stuck = doubtful(trace, plan.selection.groups)
+            if not stuck:
+                raise
         groups = [replace(group, frozen=stuck.get(group.name, group.frozen)) for group in groups]
-        return _proved(model, captured, _plan(trace, groups, task, ratio, widths), task)
 
 
 def _proved(model: nn.Module, captured: Captured, plan: _Plan, task: _Task) -> _Step:

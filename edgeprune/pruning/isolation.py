@@ -66,6 +66,24 @@ class Isolation:
         return None if shapes == self._shapes else "its outputs have other shapes"
 
 
+def doubtful(trace: Trace, groups: Sequence[ChannelGroup]) -> dict[str, str]:
+    """Return the groups whose channels a place may count by a number: with fewer, it would take others for them.
+
+    Args:
+        trace: Of the model.
+        groups: Groups that may lose channels.
+
+    Returns:
+        Group name to reason.
+    """
+    return {
+        group.name: f"is counted by a number in {place}"
+        for place, ids in trace.doubts.items()
+        for group in groups
+        if np.isin(group.roots, trace.classes.roots(ids)).any()
+    }
+
+
 def _raised_at(error: BaseException) -> str:
     """Return " (file:line)" of the user's line that raised; "" if only torch's and our own code was involved."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -29,6 +29,10 @@ class DoesNotRun(PruneError):
     """The sliced module raises, or gives outputs of other shapes: its code holds a width as a number."""
 
 
+class NotMasked(PruneError):
+    """The pruned network computes something else than the masked dense one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What is to be proved: that `pruned` computes what `masked` does with the tensors of `dense`.
@@ -64,7 +68,8 @@ def prove(claim: Claim, inputs: Sequence[Any], seed: int, mode: str) -> ProofRep
 
     Raises:
         DoesNotRun: The pruned network raises, or gives outputs of other shapes.
-        PruneError: It is not the masked network, or the comparison shows nothing.
+        NotMasked: It computes something else than the masked network.
+        PruneError: The comparison shows nothing.
     """
     try:
         found, dtype = _compare(claim, inputs, seed), "float32"
@@ -77,7 +82,7 @@ def prove(claim: Claim, inputs: Sequence[Any], seed: int, mode: str) -> ProofRep
         ) from error
     max_abs, relative, count = found
     if not relative <= TOLERANCE:
-        raise PruneError(
+        raise NotMasked(
             f"The pruned network differs from the masked dense one by {relative:.1e} of its outputs, "
             f"{TOLERANCE:.0e} allowed; nothing was changed.",
             "Exclude the layers in question, and report the model: this is a gap in a rule of EdgePrune.",

@@ -27,6 +27,7 @@ class Trace:
         producers: Weights and the dimension in which they make channels, in the order of the forward pass.
         positions: Weight to the number of places in which each of its elements is multiplied, over one pass.
         followers: Module to the ids along the dimension that one of its attributes counts.
+        doubts: Places that may count channels by a number in the user's Python code, and the channels that they count.
         unknown: Ops without a rule that channels met, with their lines; in order, as keys.
         here: The op being walked and its line, for reasons.
     """
@@ -38,6 +39,7 @@ class Trace:
     producers: dict[tuple[str, int], None] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     followers: dict[str, Ids] = field(default_factory=dict)
+    doubts: dict[str, Ids] = field(default_factory=dict)
     unknown: dict[str, None] = field(default_factory=dict)
     here: str = ""
 
@@ -74,6 +76,10 @@ class Trace:
             self.freeze(value.ids(dim), why)
             value = value.without(dim)
         return value
+
+    def doubt(self, ids: Ids) -> None:
+        """Note that the op may stand for a fixed number of the channels `ids`, however many there are left."""
+        self.doubts[self.here] = np.concatenate([self.doubts.get(self.here, ids[:0]), ids])
 
     def tie(self, grid: Ids) -> Ids:
         """Let the rows of a grid lose the same columns.

@@ -325,6 +325,33 @@ def test_channels_are_followed_into_no_grad_and_disabled_autocast():
     assert result.model.second.weight.shape == (4, 4, 1, 1)
 
 
+class CountedGroups(nn.Module):
+    """Four rows of channels, each repeated, then taken for four rows again whatever is left of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = conv(3, 8), nn.Conv2d(8, 4, 1), nn.Conv2d(16, 2, 1)
+
+    def forward(self, x):
+        y = self.second(self.first(x)).repeat_interleave(4, 1)
+        return self.head(torch.relu(y.unflatten(1, (4, 4)).flip(2).transpose(1, 2).flatten(1, 2)))
+
+
+class SilentlyCounted(CountedGroups):
+    def forward(self, x):
+        y = self.second(self.first(x)).repeat_interleave(4, 1)
+        return self.head(torch.relu(y.unflatten(1, (4, -1)).transpose(1, 2).flatten(1, 2)))
+
+
+@pytest.mark.parametrize("kind", [CountedGroups, SilentlyCounted])
+def test_channels_that_are_counted_by_a_number_stay_even_if_the_module_would_run(kind):
+    result = prune(kind(), HALF, example_inputs=(torch.randn(2, 3, 4, 4),))
+
+    found = rows(result)
+    assert found["first.0.weight"].width_after == 4
+    assert "unflatten" in found["second.weight"].frozen
+
+
 class Halves(nn.Module):
     """One layer whose first channels are coupled with one layer, the others with another; and a counted input."""
 

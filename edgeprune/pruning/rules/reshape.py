@@ -98,6 +98,9 @@ def _spread(trace: Trace, x: Labels, dim: int, block: Block, shape: tuple[int, .
         return None, grid
     axis = varying[-1]
     columns = np.moveaxis(grid, axis, -1).reshape(-1, grid.shape[axis])
+    if math.prod(grid.shape[axis + 1 :]) > 1:
+        # The last length of a split mostly follows the width; a leading one may be a number of heads or groups.
+        trace.doubt(columns[0])
     return new[axis], trace.tie(columns)
 
 
