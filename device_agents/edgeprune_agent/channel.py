@@ -1,4 +1,4 @@
-"""The agent's end of a stream link: two descriptors, the handshake, and signs of life."""
+"""The agent's end of a link: two descriptors, the handshake, and signs of life."""
 
 import os
 import selectors
@@ -7,7 +7,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from edgeprune_agent import wire
-from edgeprune_agent.wire import AgentError, Frame, Message, WireError
+from edgeprune_agent.wire import AgentError, Frame, Link, Message, StreamLink, WireError
 
 _READ_BYTES = 256 * 1024
 _CROWDED_BYTES = 8 << 20
@@ -21,16 +21,17 @@ class Channel:
         source: Descriptor to read from.
         sink: Descriptor to write to; set to non-blocking.
         hello: What the agent says of itself in the handshake.
+        link: What carries the frames; a stream unless another one is given.
 
     Attributes:
         over: Whether the link has ended, by whichever side.
         fault: Why, if that was no orderly end; else "".
     """
 
-    def __init__(self, source: int, sink: int, hello: Dict[str, Any]) -> None:
+    def __init__(self, source: int, sink: int, hello: Dict[str, Any], link: Optional[Link] = None) -> None:
         self._source, self._sink, self._hello = source, sink, hello
         os.set_blocking(sink, False)
-        self._reader, self._writer, self._lanes = wire.StreamReader(), wire.StreamWriter(), wire.Lanes()
+        self._link, self._lanes = link or StreamLink(), wire.Lanes()
         self._unsent = memoryview(wire.PREAMBLE)
         self._heard_at = self._spoke_at = time.monotonic()
         self._selector = selectors.PollSelector()
@@ -39,11 +40,11 @@ class Channel:
     @property
     def waiting_bytes(self) -> int:
         """How much is waiting to be sent."""
-        return self._writer.waiting_bytes + len(self._unsent)
+        return self._link.waiting_bytes + len(self._unsent)
 
     def post(self, message: Message) -> None:
         """Queue a message."""
-        self._writer.post(message)
+        self._link.post(message)
 
     def exchange(self, patience_s: float) -> List[Message]:
         """Send and receive for a while.
@@ -89,21 +90,21 @@ class Channel:
         if not data:
             self.over = True
             return []
-        frames = self._reader.feed(data)
+        frames = self._link.feed(data, time.monotonic())
         if frames:
             self._heard_at = time.monotonic()
         return [message for message in map(self._accept, frames) if message is not None]
 
     def _accept(self, frame: Frame) -> Optional[Message]:
-        if self._writer.session == 0:
+        if self._link.session == 0:
             self._shake_hands(frame)
             return None
-        if frame.session != self._writer.session:
+        if frame.session != self._link.session:
             raise WireError("a frame of another session")
         if frame.kind == wire.DATA:
             return self._lanes.accept(frame)
         if frame.kind == wire.PING:
-            self._writer.signal(wire.PONG)
+            self._link.signal(wire.PONG)
         elif frame.kind == wire.BYE:
             self.over = True
         elif frame.kind != wire.PONG:
@@ -114,24 +115,23 @@ class Channel:
         if frame.kind != wire.HELLO:
             raise WireError("something before HELLO")
         theirs = wire.decode_json(frame.payload)
-        self._writer.session = frame.session
+        self._link.session = frame.session
         if not _speaks_ours(theirs.get("epl")):
             refusal = AgentError("E_VERSION", "No common version.", detail={"epl": list(wire.PROTOCOL)})
-            self._writer.post(wire.json_message(wire.ERR, 0, refusal.to_data()))
+            self._link.post(wire.json_message(wire.ERR, 0, refusal.to_data()))
             return
         max_frame = theirs.get("max_frame")
         if type(max_frame) is not int or not 64 <= max_frame <= 1 << 24:
             raise WireError("HELLO without a usable max_frame")
-        agreed = min(max_frame, wire.MAX_FRAME_BYTES)
+        agreed = min(max_frame, self._link.max_frame)
         answer = dict(self._hello, epl=list(wire.PROTOCOL), max_frame=agreed, nonce=str(theirs.get("nonce"))[:64])
-        self._writer.signal(wire.HELLO, wire.encode_json(answer))
-        self._writer.max_frame = agreed
-        self._reader.max_frame = agreed
+        self._link.signal(wire.HELLO, wire.encode_json(answer))
+        self._link.max_frame = agreed
 
     def _send(self) -> None:
         while self.waiting_bytes and not self.over:
             if not self._unsent:
-                self._unsent = memoryview(self._writer.take())
+                self._unsent = memoryview(self._link.take(time.monotonic()))
                 self._spoke_at = time.monotonic()
             try:
                 self._unsent = self._unsent[os.write(self._sink, self._unsent) :]
@@ -142,8 +142,8 @@ class Channel:
         now = time.monotonic()
         if now - self._heard_at > wire.DEAD_S:
             self._end(f"Nothing was heard for {wire.DEAD_S:.0f} s.")
-        elif self._writer.session and now - max(self._heard_at, self._spoke_at) > wire.PING_S:
-            self._writer.signal(wire.PING)
+        elif self._link.session and now - max(self._heard_at, self._spoke_at) > wire.PING_S:
+            self._link.signal(wire.PING)
             self._spoke_at = now
 
     def _end(self, fault: str) -> None:

@@ -12,7 +12,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Union
 
-from edgeprune_agent import __version__, identity, wire
+from edgeprune_agent import __version__, identity, serial_link, wire
 from edgeprune_agent.answers import Answers
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.channel import Channel
@@ -173,7 +173,7 @@ def _result(number: int, answer: Answer) -> Message:
 
 
 def main(argv: List[str]) -> int:
-    """Serve one host on standard input and output.
+    """Serve one host on standard input and output, or hosts on a terminal.
 
     Args:
         argv: The command line without the program.
@@ -185,6 +185,8 @@ def main(argv: List[str]) -> int:
     parser.add_argument("--root", default=os.path.join(os.path.expanduser("~"), ".edgeprune"))
     parser.add_argument("--quota", type=int, default=QUOTA_BYTES, metavar="BYTES")
     parser.add_argument("--reserve", type=int, default=RESERVE_BYTES, metavar="BYTES")
+    parser.add_argument("--tty", metavar="PATH", help="serve on this terminal; - for the one that standard input is")
+    parser.add_argument("--baud", type=int, default=0, help="speed of --tty; as it is set unless given")
     options = parser.parse_args(argv)
     os.umask(0o077)
     # Standard output is for frames alone: whatever anybody prints from here on goes to standard error.
@@ -197,10 +199,25 @@ def main(argv: List[str]) -> int:
         return 1
     store = Store(root, options.quota, options.reserve)
     store.sweep()
-    channel = Channel(0, sink, _hello())
-    Server(root, channel, _requests(root, store)).serve()
-    channel.close()
+
+    def serve(channel: Channel) -> None:
+        Server(root, channel, _requests(root, store)).serve()
+        channel.close()
+
+    if options.tty:
+        _speak_into(root)
+        serial_link.serve(options.tty, options.baud, _hello(), serve)
+    else:
+        serve(Channel(0, sink, _hello()))
     return 0
+
+
+def _speak_into(root: Root) -> None:
+    """Send what anybody prints to serial.log: standard error may be the very line that carries the frames."""
+    log = os.open(os.path.join(root.path, "serial.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    for standard in (1, 2):
+        os.dup2(log, standard)
+    os.close(log)
 
 
 def _hello() -> Dict[str, Any]:

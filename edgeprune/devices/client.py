@@ -22,7 +22,6 @@ STALLED_S = 30.0
 """An upload may take as long as it likes, but not stand still for longer."""
 _PATIENCE_S = 5.0
 """How long something that the board itself is about to finish may keep us waiting."""
-_CHUNK_HEAD_BYTES = wire.MAX_FRAME_BYTES - wire.CHUNK_BYTES
 _Read = TypeVar("_Read")
 
 
@@ -38,7 +37,7 @@ class AgentClient:
     """
 
     def __init__(self, transport: Transport, name: str) -> None:
-        self.name = name
+        self.name, self._start_s = name, transport.start_s
         self._connection = Connection(transport, secrets.randbelow(0xFFFF) + 1)
         self.hello: Mapping[str, Any] = {}
 
@@ -49,7 +48,7 @@ class AgentClient:
             ConnectFailed: No agent answered.
         """
         try:
-            self.hello = self._connection.open(secrets.token_hex(8), Deadline(CONNECT_S))
+            self.hello = self._connection.open(secrets.token_hex(8), Deadline(CONNECT_S + self._start_s))
         except DeviceTimeout as error:
             raise ConnectFailed(f"{self.name}: {error.message}", error.next_step) from error
 
@@ -97,11 +96,11 @@ class AgentClient:
             arguments = {"sha": sha, "size": size, "epoch": epoch}
             answer = self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S))
             received = integer(self._read(answer.data), "offset", size)
-            sent = file.seek(received)
+            sent, link = file.seek(received), self._connection.link
             progress(received)
             while received < size:
-                while sent < size and sent - received < wire.WINDOW_BYTES:
-                    piece = file.read(min(self._connection.max_frame - _CHUNK_HEAD_BYTES, size - sent))
+                while sent < size and sent - received < link.window_bytes:
+                    piece = file.read(min(link.chunk_bytes, size - sent))
                     if not piece:
                         raise RemoteError("E_HASH", "The file became shorter while it was sent.", "Send it again.")
                     self._connection.post(wire.chunk_message(exchange.number, sent, piece))

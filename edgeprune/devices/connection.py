@@ -96,21 +96,19 @@ class Connection:
 
     def __init__(self, transport: Transport, session: int) -> None:
         self._transport = transport
-        self._reader, self._lanes = wire.StreamReader(), wire.Lanes()
-        self._writer = wire.StreamWriter(session)
+        self._link, self._lanes = transport.link(session), wire.Lanes()
         self._exchanges: dict[int, Exchange] = {}
         self._last_number = 0
         self._wake = threading.Condition()
         self._failure: DeviceError | None = LinkClosed("The link is not open.", _AGAIN)
-        self._heard_at = 0.0
         self._threads: list[threading.Thread] = []
         self.closing = False
         self.heartbeat: Callable[[int], Message] | None = None
 
     @property
-    def max_frame(self) -> int:
-        """The longest payload that both sides take."""
-        return self._writer.max_frame
+    def link(self) -> wire.Link:
+        """What makes frames of the messages; it knows how much should be sent at a time."""
+        return self._link
 
     def open(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
         """Start the agent and shake hands.
@@ -138,7 +136,7 @@ class Connection:
         except BaseException:
             self._transport.close()
             raise
-        self._failure, self._heard_at = None, time.monotonic()
+        self._failure, self._link.heard_at = None, time.monotonic()
         for work in (self._read, self._write):
             thread = threading.Thread(target=work, name=f"edgeprune{work.__name__}", daemon=True)
             self._threads.append(thread)
@@ -148,13 +146,15 @@ class Connection:
     def _shake_hands(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
         rest = self._skip_noise(deadline)
         hello = {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce, "feat": []}
-        self._writer.signal(wire.HELLO, wire.encode_json({**hello, "max_frame": wire.MAX_FRAME_BYTES}))
-        self._transport.send(self._writer.take(), deadline)
-        frames = self._reader.feed(rest)
+        self._link.signal(wire.HELLO, wire.encode_json({**hello, "max_frame": self._link.max_frame}))
+        frames: list[Frame] = []
         while not frames:
-            frames = self._reader.feed(self._more(deadline, "The agent does not answer."))
+            for piece in iter(lambda: self._link.take(time.monotonic()), b""):
+                self._transport.send(piece, deadline)
+            frames = self._link.feed(rest or self._answer(deadline), time.monotonic())
+            rest = b""
         answer = _greeting(frames[0], nonce)
-        self._writer.max_frame = self._reader.max_frame = answer["max_frame"]
+        self._link.max_frame = min(self._link.max_frame, answer["max_frame"])
         for frame in frames[1:]:
             self._accept(frame)
         return answer
@@ -169,6 +169,13 @@ class Connection:
                 raise ConnectFailed(f"There is no agent but {_quote(noise)}.", "See what the board runs at login.")
             said = f"No agent answered{'; the other side said ' + _quote(noise) if noise else ''}."
             heard += self._more(deadline, said)
+
+    def _answer(self, deadline: Deadline) -> bytes:
+        # A link that loses frames says hello again after a while; one that does not has no such while.
+        repeat_s = self._link.wake_at() - time.monotonic()
+        if repeat_s >= deadline.remaining_s:
+            return self._more(deadline, "The agent does not answer.")
+        return self._transport.receive(Deadline(max(0.0, repeat_s)))
 
     def _more(self, deadline: Deadline, complaint: str) -> bytes:
         data = self._transport.receive(deadline)
@@ -203,7 +210,7 @@ class Connection:
         if strict:
             self.check()
         with self._wake:
-            self._writer.post(message)
+            self._link.post(message)
             self._wake.notify()
 
     def check(self) -> None:
@@ -219,10 +226,9 @@ class Connection:
         try:
             while not self.closing:
                 data = self._transport.receive(Deadline(_SLICE_S))
-                for frame in self._reader.feed(data):
-                    self._heard_at = time.monotonic()
+                for frame in self._feed(data):
                     self._accept(frame)
-                if time.monotonic() - self._heard_at > wire.DEAD_S:
+                if time.monotonic() - self._link.heard_at > wire.DEAD_S:
                     raise LinkClosed(f"Nothing was heard from the board for {wire.DEAD_S:.0f} s.", _AGAIN)
         except WireError as error:
             self._fail(ProtocolError(f"The agent broke the protocol: {error}.", _AGAIN))
@@ -231,14 +237,20 @@ class Connection:
         finally:
             self._fail(LinkClosed("The link was closed.", _AGAIN))
 
+    def _feed(self, data: bytes) -> list[Frame]:
+        with self._wake:
+            frames = self._link.feed(data, time.monotonic())
+            self._wake.notify()  # receipts may be due, or make room for more
+        return frames
+
     def _accept(self, frame: Frame) -> None:
-        if frame.session != self._writer.session:
+        if frame.session != self._link.session:
             raise WireError("a frame of another session")
         if frame.kind == wire.PING:
             with self._wake:
-                self._writer.signal(wire.PONG)
+                self._link.signal(wire.PONG)
                 self._wake.notify()
-        elif frame.kind == wire.BYE:
+        elif frame.kind in (wire.BYE, wire.RESET):
             raise LinkClosed("The agent said goodbye.", _AGAIN)
         elif frame.kind == wire.DATA:
             message = self._lanes.accept(frame)
@@ -256,13 +268,14 @@ class Connection:
                     beat_at = time.monotonic() + wire.PING_S
                     self._beat()
                 with self._wake:
-                    if not self._writer.waiting_bytes and not self.closing:
-                        self._wake.wait(max(0.0, beat_at - time.monotonic()))
-                    data = self._writer.take()
+                    data = self._link.take(time.monotonic())
+                    if not data and (self.closing or self._failure is not None):
+                        return
+                    if not data:
+                        wake_at = min(beat_at, self._link.wake_at())
+                        self._wake.wait(max(0.0, wake_at - time.monotonic()))
                 if data:
                     self._transport.send(data, Deadline(wire.DEAD_S))
-                elif self.closing or self._failure is not None:
-                    return
         except DeviceError as error:
             self._fail(error)
 
@@ -270,9 +283,9 @@ class Connection:
         with self._wake:
             self._last_number += 1
             if self.heartbeat is not None:
-                self._writer.post(self.heartbeat(self._last_number))
+                self._link.post(self.heartbeat(self._last_number))
             else:
-                self._writer.signal(wire.PING)
+                self._link.signal(wire.PING)
 
     def _fail(self, error: DeviceError) -> None:
         with self._wake:
@@ -286,7 +299,7 @@ class Connection:
         """Say goodbye, wait for both threads, and close the transport."""
         with self._wake:
             if not self.closing:
-                self._writer.signal(wire.BYE)
+                self._link.signal(wire.BYE)
             self.closing = True
             self._wake.notify()
         for thread in reversed(self._threads):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 
+from edgeprune_agent import wire
+
 from edgeprune.devices.address import Address
 from edgeprune.errors import UsageError
 from edgeprune.registry import Registry
@@ -46,6 +48,20 @@ class Transport(ABC):
     One thread may send while another receives; `close` may be called at any time and more than once, once no other
     call is going on.
     """
+
+    start_s = 0.0
+    """How much longer than usual it may take until the agent has answered."""
+
+    def link(self, session: int) -> wire.Link:
+        """Return what makes frames of this transport's bytes.
+
+        Args:
+            session: The session's id.
+
+        Returns:
+            One for a transport that loses nothing, unless it says otherwise.
+        """
+        return wire.StreamLink(session)
 
     @abstractmethod
     def open(self, deadline: Deadline) -> None:

@@ -15,6 +15,10 @@ from edgeprune_agent.wire.frames import (
     StreamWriter,
     decode_frame,
 )
+from edgeprune_agent.wire.links import (
+    Link,
+    StreamLink,
+)
 from edgeprune_agent.wire.messages import (
     CHUNK_BYTES,
     Message,
@@ -65,11 +69,23 @@ from edgeprune_agent.wire.protocol import (
     RES,
     RESET,
     RETX,
+    TUNE,
     WINDOW_BYTES,
     ZLIB,
     AgentError,
     WireError,
     check_name,
+)
+from edgeprune_agent.wire.serial_line import (
+    LEAVE_TEXT,
+    PROBE_TEXT,
+    Pace,
+    SerialLink,
+)
+from edgeprune_agent.wire.tuning import (
+    LADDER,
+    Climber,
+    Follower,
 )
 
 __all__ = [
@@ -92,10 +108,12 @@ __all__ = [
     "HELLO",
     "IDEMPOTENT_OPS",
     "JSON",
+    "LADDER",
     "LANES_BY_URGENCY",
     "LAST",
     "LEASED_OPS",
     "LEASE_TTL_S",
+    "LEAVE_TEXT",
     "MAX_FETCH_BYTES",
     "MAX_FRAME_BYTES",
     "MAX_JSON_BYTES",
@@ -107,18 +125,26 @@ __all__ = [
     "PING_S",
     "PONG",
     "PREAMBLE",
+    "PROBE_TEXT",
     "PROTOCOL",
     "RAW",
     "REQ",
     "RES",
     "RESET",
     "RETX",
+    "TUNE",
     "WINDOW_BYTES",
     "ZLIB",
     "AgentError",
+    "Climber",
+    "Follower",
     "Frame",
     "Lanes",
+    "Link",
     "Message",
+    "Pace",
+    "SerialLink",
+    "StreamLink",
     "StreamReader",
     "StreamWriter",
     "WireError",

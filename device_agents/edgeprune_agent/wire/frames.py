@@ -7,7 +7,6 @@ from typing import Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from edgeprune_agent.wire.messages import Message, decode_message
 from edgeprune_agent.wire.protocol import (
-    BYE,
     CONTROL,
     DATA,
     EVENTS,
@@ -17,6 +16,7 @@ from edgeprune_agent.wire.protocol import (
     MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
     PROTOCOL,
+    TUNE,
     WireError,
 )  # fmt: skip
 
@@ -67,7 +67,7 @@ def decode_frame(raw: bytes, max_frame: int = MAX_FRAME_BYTES) -> Frame:
     view = memoryview(raw)
     if zlib.crc32(view[: -_LENGTH.size]) != _LENGTH.unpack_from(raw, len(raw) - _LENGTH.size)[0]:
         raise WireError("a frame whose checksum is wrong")
-    if first >> 4 != PROTOCOL[1] or first & 15 > BYE or flags & 0xF0 or lane > EVENTS or session == 0:
+    if first >> 4 != PROTOCOL[1] or first & 15 > TUNE or flags & 0xF0 or lane > EVENTS or session == 0:
         raise WireError(f"a frame with header {bytes(view[: _HEADER.size]).hex()}")
     return Frame(first & 15, flags, session, packet, sequence, lane, bytes(view[_HEADER.size : -_LENGTH.size]))
 
