@@ -14,7 +14,7 @@ EXAMPLE_FILES = ["data.py", "edgeprune.toml", "model.py", "train.py", "weights.s
 KEYS = {
     "model": {"factory", "weights", "inputs"},
     "data": {"train", "test", "metric", "calibration_batches"},
-    "finetune": {"epochs"},
+    "finetune": {"epochs", "learning_rate"},
     "search": {"methods", "formats", "precisions", "threads"},
     "goal": {"minimize", "constraints"},
     "store": {"url"},

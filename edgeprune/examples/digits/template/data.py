@@ -4,10 +4,11 @@ EdgePrune takes anything that can be walked over again and again and yields (inp
 does; a list of batches, as here, is the simplest that does.
 """
 
-import torch
-from torch import Tensor
+from functools import cache
 
+import torch
 from edgeprune.examples.digits import load
+from torch import Tensor
 
 BATCH = 64
 
@@ -26,6 +27,7 @@ def test() -> Batches:
     return _batches(*_tensors("test"))
 
 
+@cache
 def _tensors(split: str) -> tuple[Tensor, Tensor]:
     images, labels = load(split)
     return torch.from_numpy(images).unsqueeze(1).float() / 8 - 1, torch.from_numpy(labels)

@@ -7,10 +7,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from data import test, train
-from model import build
 from safetensors.torch import save_file
 from torch import nn
+
+from data import test, train
+from model import build
 
 
 def accuracy(model: nn.Module) -> float:

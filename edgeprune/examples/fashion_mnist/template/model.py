@@ -34,9 +34,9 @@ class ResidualBlock(nn.Module):
 class SeparableBlock(nn.Sequential):
     """A convolution within each channel (depthwise), then one across channels (pointwise)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
-            ConvBlock(inputs, inputs, stride=stride, groups=inputs),
+            ConvBlock(inputs, inputs, groups=inputs),
             ConvBlock(inputs, outputs, size=1),
         )
 
@@ -46,18 +46,17 @@ class FashionNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = ConvBlock(1, 32)
-        self.down = ConvBlock(32, 64, stride=2)
-        self.residual = ResidualBlock(64, hidden=64)
-        self.separable = SeparableBlock(64, 128, stride=2)
+        self.stem = ConvBlock(1, 48, stride=2)  # 14x14
+        self.widen = ConvBlock(48, 96)
+        self.shrink = nn.MaxPool2d(2)  # 7x7
+        self.residual = ResidualBlock(96, hidden=96)
+        self.separable = SeparableBlock(96, 128)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classify = nn.Linear(128, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        x = self.down(x)
-        x = self.residual(x)
-        x = self.separable(x)
+        x = self.shrink(self.widen(self.stem(x)))
+        x = self.separable(self.residual(x))
         return self.classify(self.pool(x).flatten(1))
 
 
