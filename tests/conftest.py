@@ -1,9 +1,17 @@
 """What tests of several areas share: a small real project, trained once."""
 
+import logging
 import shutil
 import textwrap
 
+import hypothesis
 import pytest
+
+# Tests state claims, not times: the machine may be busy.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+# torch.export tells its whole graph to this logger; pytest would keep all of it.
+logging.getLogger("torch.__trace").propagate = False
 
 MODEL = """
     from torch import nn

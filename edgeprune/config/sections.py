@@ -109,6 +109,7 @@ class SearchConfig:
         threads: Of the runtime.
         criteria: Importance scores.
         ratios: Shares of channels or layers removed, in (0, 1); the dense network is always tried.
+        round_to: Kept widths become multiples of this; CPU runtimes compute channels in blocks of 8 or 16.
         plan: Name of the bench plan.
         seed: Of the search.
         trials: At most so many variants; None for no limit.
@@ -121,6 +122,7 @@ class SearchConfig:
     threads: Annotated[tuple[Count, ...], rules.listed] = (1,)
     criteria: Annotated[tuple[Annotated[str, rules.not_empty], ...], rules.listed] = ("taylor",)
     ratios: Annotated[tuple[Annotated[float, Within(above=0, below=1)], ...], rules.listed] = (0.25, 0.5, 0.7)
+    round_to: Count = 8
     plan: Plan = "default"
     seed: Annotated[int, Within(low=0)] = 0
     trials: Count | None = None

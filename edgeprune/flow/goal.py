@@ -84,7 +84,7 @@ def candidates(config: Config, goal: Goal) -> list[Candidate]:
     """
     search = config.search
     prunes = [
-        PruneSpec(method, criterion, ratio=ratio, seed=search.seed)
+        PruneSpec(method, criterion, ratio=ratio, round_to=search.round_to, seed=search.seed)
         for method in search.methods
         for criterion in search.criteria
         for ratio in search.ratios
