@@ -46,14 +46,14 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
     rows = {
         "model": f"{m.label}  ({units.format_quantity(m.artifact.size_bytes, 'bytes')})",
         "device": f"{m.device}: {info.model}, {info.os}",
-        "runtime": f"{m.environment.get('runtime', '')} {m.environment.get('version', '')}, {m.plan.threads} thread(s)",
+        "runtime": _runtime(m),
         "p50": f"{_time(m.latency.p50_s)}  95 % interval {_interval(m)}",
         "p90, p95, p99": ", ".join(_time(p) for p in (m.latency.p90_s, m.latency.p95_s, m.latency.p99_s)),
         "samples": f"{m.latency.n} in {m.plan.repeats} processes, {m.latency.n_outliers} outliers kept",
         "load, first run": f"{_time(m.latency.load_s)}, {_time(m.latency.first_run_s)}",
         "peak memory": "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
         "energy": m.missing.get("energy", "") if m.energy is None else f"{m.energy.per_inference_j:.3g} J",
-        "verdict": f"{m.verdict} {m.verdict_reason}".strip(),
+        "verdict": f"{m.verdict}: {m.verdict_reason}" if m.verdict_reason else m.verdict,
     }
     return _facts(rows)
 
@@ -177,6 +177,11 @@ def _variant_row(m: Measurement, baseline: Measurement | None) -> list[str]:
         f"{baseline.latency.p50_s / m.latency.p50_s:.2f}x" if baseline else "–",
         "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
     ]
+
+
+def _runtime(m: Measurement) -> str:
+    threads = f"{m.plan.threads} thread{'s' if m.plan.threads > 1 else ''}"
+    return f"{m.environment.get('runtime', '')} {m.environment.get('runtime_version', '')}, {threads}"
 
 
 def _interval(m: Measurement) -> str:

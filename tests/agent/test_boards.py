@@ -133,3 +133,8 @@ def test_a_disk_that_takes_no_cache_is_probed_each_time(tmp_path, probes, monkey
     described(tmp_path, PC)
     assert len(probes) == 2 * len(runtimes.RUNTIMES)
     assert not list(Path(tmp_path / "root").iterdir())
+
+
+def test_a_machine_without_a_name_is_called_by_its_processor(tmp_path):
+    facts = described(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n"})
+    assert facts["model"] == "Some CPU @ 3 GHz"

@@ -15,12 +15,12 @@ def recognises(filesystem: str) -> bool:
 
 
 def model(filesystem: str) -> str:
-    """Return the board's name for itself, or "unknown board"."""
+    """Return the board's name for itself, or its processor's (a virtual machine has no other), or "unknown board"."""
     named = files.text(filesystem, "proc/device-tree/model")
     if named:
         return named
     parts = [_dmi(filesystem, name) for name in ("sys_vendor", "product_name")]
-    return " ".join(part for part in parts if part) or "unknown board"
+    return " ".join(part for part in parts if part) or _processor(filesystem) or "unknown board"
 
 
 def system(filesystem: str) -> str:
@@ -30,6 +30,14 @@ def system(filesystem: str) -> str:
         if name == "PRETTY_NAME":
             return value.strip("\"' ") or "Linux"
     return "Linux"
+
+
+def _processor(filesystem: str) -> Optional[str]:
+    for line in (files.text(filesystem, "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip() or None
+    return None
 
 
 def _dmi(filesystem: str, name: str) -> Optional[str]:
