@@ -15,6 +15,7 @@ from edgeprune_agent.wire import Frame, Message
 
 _SLACK_S = 0.1
 """How much may wait in the terminal: an urgent frame waits behind it, and without it the line idles when we do."""
+_LINGER_S, _DRAIN_S = 0.1, 0.02
 _READ_BYTES = 64 * 1024
 _UNMET_S = 60.0
 """How long an agent that was started on a console waits for a host."""
@@ -111,6 +112,8 @@ class SerialChannel(Channel):
             except BlockingIOError:
                 return
         if self._line.rate != self._port.rate and not self._unsent:
+            # Not every terminal knows when the last byte has left.
+            time.sleep(self._pace.delay_s(0.0, time.monotonic()) + _DRAIN_S)
             self._port.set_rate(self._line.rate)
             self._pace = wire.Pace(self._line.rate)
 
@@ -143,6 +146,8 @@ def serve(path: str, rate: int, hello: Dict[str, Any], run: Callable[[Channel], 
             if port.rate != base:
                 port.set_rate(base)
             if not stays and not channel.wanted:
+                # What the host still says is for us and would be gibberish to the shell.
+                time.sleep(_LINGER_S)
                 return
 
 

@@ -79,7 +79,7 @@ class TtyPort:
     ) -> None:
         # A line that was hung up has nothing to give back.
         with contextlib.suppress(OSError, termios.error):
-            termios.tcsetattr(self.fd, termios.TCSADRAIN, self._before)
+            termios.tcsetattr(self.fd, termios.TCSAFLUSH, self._before)
         os.close(self.fd)
 
 

@@ -10,6 +10,7 @@ from edgeprune.units import parse_quantity
 
 SCHEMES = ("local", "ssh", "ssh+exec", "serial")
 DEFAULT_BAUD = 115200
+DEFAULT_FASTEST = 921600
 _EXAMPLES = "local://, ssh://user@host:22, serial:///dev/ttyUSB0?baud=921600"
 
 
@@ -69,15 +70,23 @@ class SerialAddress:
 
     Attributes:
         port: Path of the terminal.
-        baud: Bits per second.
+        baud: Bits per second of the board's console.
+        fastest: The highest speed to try once the agent answers.
+        login: Whom to log in as where the console asks; "" where it does not.
     """
 
     port: str
     baud: int = DEFAULT_BAUD
+    fastest: int = DEFAULT_FASTEST
+    login: str = ""
     scheme: str = "serial"
 
     def __str__(self) -> str:
-        return "serial://" + quote(self.port) + _query(baud="" if self.baud == DEFAULT_BAUD else str(self.baud))
+        return "serial://" + quote(self.port) + _query(
+            baud="" if self.baud == DEFAULT_BAUD else str(self.baud),
+            fastest="" if self.fastest == DEFAULT_FASTEST else str(self.fastest),
+            login=self.login,
+        )  # fmt: skip
 
 
 Address = LocalAddress | SshAddress | SerialAddress
@@ -93,7 +102,7 @@ def parse_address(text: str) -> Address:
 
     Args:
         text: local://[?root=/path&quota=2GiB], ssh://[user@]host[:port][?root=/path&quota=2GiB&password=ask], the
-            same with ssh+exec://, serial:///dev/tty…[?baud=N].
+            same with ssh+exec://, serial:///dev/tty…[?baud=N&fastest=N&login=USER].
 
     Returns:
         Its parts; `str` of them is the address again, in its shortest form.
@@ -119,10 +128,12 @@ def parse_address(text: str) -> Address:
         return _ssh(text, parts, options)
     if parts.scheme == "serial":
         baud = _baud(text, options.pop("baud", str(DEFAULT_BAUD)))
+        fastest = _baud(text, options.pop("fastest", str(DEFAULT_FASTEST)))
+        login = options.pop("login", "")
         _refuse_rest(text, options, bool(parts.netloc))
         if not parts.path.strip("/"):
             raise UsageError(f"The address {text!r} names no port.", "Write it like serial:///dev/ttyUSB0.")
-        return SerialAddress(unquote(parts.path), baud)
+        return SerialAddress(unquote(parts.path), baud, fastest, login)
     root, quota = options.pop("root", ""), options.pop("quota", "")
     _refuse_rest(text, options, bool(parts.netloc or parts.path))
     return LocalAddress(root, _size(quota) if quota else None)

@@ -9,9 +9,11 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from edgeprune.devices.agent_source import slim
 from edgeprune.errors import StorageError
 
 PACKAGE = "edgeprune_agent"
@@ -34,8 +36,25 @@ def pack_agent() -> bytes:
     Returns:
         The bytes of `agent.pyz`.
     """
+    return _pack(_all_sources())
+
+
+@lru_cache(maxsize=1)
+def pack_slim_agent() -> bytes:
+    """Return the agent as `pack_agent` does, but half as long: for lines on which each kilobyte counts.
+
+    Returns:
+        The bytes of `agent.pyz`.
+    """
+    return _pack({name: slim(source) for name, source in _all_sources().items() if not name.endswith("/stage0.py")})
+
+
+def _all_sources() -> dict[str, bytes]:
     package = importlib.resources.files(PACKAGE)
-    sources = dict(_sources(package, PACKAGE)) | {"__main__.py": _START.encode()}
+    return dict(_sources(package, PACKAGE)) | {"__main__.py": _START.encode()}
+
+
+def _pack(sources: dict[str, bytes]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(sources):

@@ -67,6 +67,11 @@ class AgentClient:
         """
         return self._read(self._ask(op, arguments or {}, Deadline(deadline_s)).data)
 
+    @property
+    def fetch_bytes(self) -> int:
+        """How much of a file one `fetch` should ask for, so that it is answered in time."""
+        return self._connection.link.fetch_bytes
+
     def fetch(self, arguments: Mapping[str, Any]) -> bytes:
         """Return a piece of a file on the board.
 

@@ -248,10 +248,10 @@ class Session:
         """
         output = bytearray()
         while True:
-            arguments = {"run": run_id, "offset": len(output), "length": wire.MAX_FETCH_BYTES}
-            piece = self._persist(lambda client, arguments=arguments: client.fetch(arguments))  # type: ignore[misc]
+            arguments = {"run": run_id, "offset": len(output)}
+            piece, asked = self._persist(lambda client, arguments=arguments: _fetch(client, arguments))  # type: ignore[misc]
             output += piece
-            if len(piece) < wire.MAX_FETCH_BYTES:
+            if len(piece) < asked:
                 return bytes(output)
 
     def request(self, op: str, **arguments: Any) -> Mapping[str, Any]:
@@ -329,3 +329,8 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _fetch(client: AgentClient, arguments: Mapping[str, Any]) -> tuple[bytes, int]:
+    asked = client.fetch_bytes
+    return client.fetch({**arguments, "length": asked}), asked

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from edgeprune_agent import wire
 
 from edgeprune.devices.address import Address
-from edgeprune.errors import UsageError
 from edgeprune.registry import Registry
 
 TRANSPORTS = Registry(
@@ -17,6 +16,7 @@ TRANSPORTS = Registry(
         "local": "edgeprune.devices.local:LocalTransport",
         "ssh": "edgeprune.devices.ssh:SshTransport",
         "ssh+exec": "edgeprune.devices.ssh_exec:SshExecTransport",
+        "serial": "edgeprune.devices.serial_link:SerialTransport",
     },
 )
 
@@ -114,14 +114,6 @@ def make_transport(address: Address) -> Transport:
 
     Returns:
         The transport.
-
-    Raises:
-        UsageError: This version has none for the scheme.
     """
-    if address.scheme not in TRANSPORTS:
-        raise UsageError(
-            f"{address} cannot be used: {address.scheme}:// is not in this version.",
-            "Use local:// on the board itself, or a later version.",
-        )
     transport: Transport = TRANSPORTS.load(address.scheme)(address)
     return transport

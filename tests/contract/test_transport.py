@@ -23,7 +23,9 @@ def child_processes():
 
 
 class TransportContract:
-    """Inherit, and give `address`: of an agent whose root is empty."""
+    """Inherit, and give `address`: of an agent whose root is empty; a slow way may move fewer bytes."""
+
+    payload_bytes = 3_000_000
 
     @pytest.fixture
     def address(self, tmp_path):
@@ -69,15 +71,15 @@ class TransportContract:
         try:
             holder = {"holder": "contract", "steal": False}
             epoch = client.request("lease.acquire", holder)["epoch"]
-            data = os.urandom(3_000_000)
+            data = os.urandom(self.payload_bytes)
             path = tmp_path / "data"
             path.write_bytes(data)
             sha = hashlib.sha256(data).hexdigest()
             with path.open("rb") as file:
                 client.upload(file, sha, len(data), epoch, lambda done: None)
+            most = client.fetch_bytes
             pieces = [
-                client.fetch({"sha": sha, "offset": start, "length": wire.MAX_FETCH_BYTES})
-                for start in range(0, len(data), wire.MAX_FETCH_BYTES)
+                client.fetch({"sha": sha, "offset": start, "length": most}) for start in range(0, len(data), most)
             ]
             assert b"".join(pieces) == data
         finally:

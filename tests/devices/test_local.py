@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from edgeprune.devices import agent_file, local, process
-from edgeprune.devices.address import LocalAddress, SerialAddress
+from edgeprune.devices.address import LocalAddress
 from edgeprune.devices.agent_file import cached_agent, pack_agent
 from edgeprune.devices.client import AgentClient
 from edgeprune.devices.local import LocalTransport
-from edgeprune.devices.transport import Deadline, make_transport
-from edgeprune.errors import ConnectFailed, DeviceTimeout, LinkClosed, StorageError, UsageError
+from edgeprune.devices.transport import Deadline
+from edgeprune.errors import ConnectFailed, DeviceTimeout, LinkClosed, StorageError
 
 
 def is_gone(pid):
@@ -158,9 +158,3 @@ def test_the_last_words_of_a_killed_agent_are_kept_and_bounded(transport, tmp_pa
         while True:
             transport.receive(Deadline(5))
     assert len(transport._last_words) <= 64 * 1024
-
-
-@pytest.mark.parametrize("address", [SerialAddress("/dev/ttyUSB0")])
-def test_ways_that_this_version_lacks_are_said_so(address):
-    with pytest.raises(UsageError, match="not in this version"):
-        make_transport(address)

@@ -5,7 +5,7 @@ from typing import List
 
 from edgeprune_agent.wire.frames import Frame, StreamReader, StreamWriter
 from edgeprune_agent.wire.messages import CHUNK_BYTES, Message
-from edgeprune_agent.wire.protocol import MAX_FRAME_BYTES, WINDOW_BYTES
+from edgeprune_agent.wire.protocol import MAX_FETCH_BYTES, MAX_FRAME_BYTES, WINDOW_BYTES
 
 
 class Link:
@@ -16,6 +16,7 @@ class Link:
         max_frame: The longest payload that both sides take.
         chunk_bytes: How much of a file one CHUNK should hold,
         window_bytes: and how far an upload may run ahead of the last CREDIT.
+        fetch_bytes: How much of a file one request should fetch.
         heard_at: When the last valid frame came.
         packs: Whether it is worth while to compress what is sent.
     """
@@ -24,6 +25,7 @@ class Link:
     max_frame = MAX_FRAME_BYTES
     chunk_bytes = CHUNK_BYTES
     window_bytes = WINDOW_BYTES
+    fetch_bytes = MAX_FETCH_BYTES
     heard_at = 0.0
     packs = False
 

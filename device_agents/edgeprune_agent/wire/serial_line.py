@@ -17,6 +17,7 @@ from edgeprune_agent.wire.protocol import (
     CONTROL,
     DATA,
     HELLO,
+    MAX_FETCH_BYTES,
     PING,
     RESET,
     TUNE,
@@ -29,6 +30,7 @@ PROBE_TEXT = b"\r~EPL?\r"
 """Asks whether an agent is there. In print, since a shell or a login may be there instead."""
 LEAVE_TEXT = b"\r~EPL.\r"
 """Between zeros: asks whatever agent is there to go and give the console back."""
+_SMALLEST_FETCH = 4096
 _LONGEST_CHUNK = 2 * (MAX_PIECE + 32)
 _QUIET_S = 0.5
 _GREET_S, _PING_S = 0.3, 1.0
@@ -86,6 +88,11 @@ class SerialLink(Link):
         self._watch: Dict[str, float] = {"at": now, "resolved": 0, "lost": 0}
         self.heard_at = now
         self.probed = self.dismissed = False
+
+    @property
+    def fetch_bytes(self) -> int:  # type: ignore[override]
+        """Two seconds of the line."""
+        return max(_SMALLEST_FETCH, min(MAX_FETCH_BYTES, self.rate // 5))
 
     @property
     def rate(self) -> int:
@@ -199,7 +206,7 @@ class SerialLink(Link):
             Bytes for the line, at the speed `rate`.
         """
         self._watch_losses(now)
-        if now - self.heard_at > SILENCE_S and self.session:
+        if self._tuner.raised and now - self.heard_at > SILENCE_S:
             self._tuner.fall_back(now)
         step = self._tuner.take(now)
         self._sender.rate = self._tuner.rate

@@ -8,7 +8,7 @@
     COMMIT           ── new speed ──▶
                      ◀─ new speed ──   COMMITTED
 
-Whatever is lost in between, both are back at the old speed, or after 3 s of silence at the console's.
+Whatever is lost in between, both are back at the old speed, or after 4 s of silence at the console's.
 """
 
 import math
@@ -21,12 +21,12 @@ from edgeprune_agent.wire.protocol import WireError
 
 LADDER = (115200, 230400, 460800, 921600, 1500000, 3000000)
 """Bits per second that are tried, in this order."""
-SILENCE_S = 3.0
+SILENCE_S = 4.0
 """Both ends go back to the console's speed when nothing was heard for this long."""
 PROBES, PROBE_BYTES = 8, 512
 _STEP = struct.Struct(">BIIB")
 _ASK, _AGREE, _REFUSE, _PROBE, _ECHO, _COMMIT, _COMMITTED = range(7)
-_REPEAT_S, _ANSWER_S, _SETTLE_S, _REVERT_S = 0.15, 1.0, 0.05, 2.0
+_REPEAT_S, _ASK_S, _ANSWER_S, _SETTLE_S, _REVERT_S = 0.15, 0.6, 1.0, 0.08, 2.0
 _GRACE_S = 0.3
 
 
@@ -67,6 +67,11 @@ class Tuner:
     def __init__(self, rate: int) -> None:
         self.rate = self._base = self._settled = rate
         self.active = False
+
+    @property
+    def raised(self) -> bool:
+        """Whether the speed is another one than the console's."""
+        return self.rate != self._base
 
     def climb(self, now: float) -> None:
         """Try the next higher speed, if this end decides and one is left."""
@@ -118,7 +123,7 @@ class Climber(Tuner):
         self._ahead = deque(step for step in LADDER if rate < step <= fastest)
         self._climbed = [rate]
         self._token = self._goal = 0
-        self._send, self._next_at, self._until = _ASK, math.inf, math.inf
+        self._send, self._next_at, self._until, self._reverts_at = _ASK, math.inf, math.inf, math.inf
         self._unsent: Deque[int] = deque()
         self._echoes: Set[int] = set()
 
@@ -152,7 +157,8 @@ class Climber(Tuner):
     def _begin(self, goal: int, now: float) -> None:
         self.active, self._goal, self._send = True, goal, _ASK
         self._token += 1
-        self._next_at, self._until = now, now + _ANSWER_S
+        self._next_at, self._until = now, now + _ASK_S
+        self._reverts_at = math.inf
 
     def wake_at(self) -> float:
         """Return when `take` has something to do."""
@@ -179,7 +185,7 @@ class Climber(Tuner):
         # The agent may have switched: wait where it will be when it has switched back.
         self.rate, self._send = self._settled, _REFUSE
         self._ahead.clear()
-        self._next_at, self._until = math.inf, now + _REVERT_S + _GRACE_S
+        self._next_at, self._until = math.inf, min(self._reverts_at, now + _REVERT_S + _GRACE_S)
 
     def accept(self, payload: bytes, now: float) -> None:
         """Take the agent's step; one that does not fit is ignored."""
@@ -194,6 +200,7 @@ class Climber(Tuner):
             self._unsent, self._echoes = deque(range(PROBES)), set()
             self._next_at = now + _SETTLE_S
             self._until = now + _SETTLE_S + _ANSWER_S
+            self._reverts_at = now + _REVERT_S + _GRACE_S
         elif step == _ECHO and self._send == _PROBE:
             self._echoes.add(index)
             if len(self._echoes) == PROBES:

@@ -1,0 +1,215 @@
+"""From whatever is at the other end of a serial line to a running agent: an agent, a shell, or a login.
+
+Prompts are not matched, since they may look like anything: a shell is known by what it computes. The one exception is
+a login, which nothing else tells from a shell; a password is typed only where one was just asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import hashlib
+import importlib.resources
+import re
+import zlib
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+
+from edgeprune_agent import wire
+from edgeprune_agent.wire import cobs
+
+from edgeprune.devices.agent_file import PACKAGE, pack_slim_agent
+from edgeprune.devices.agent_source import slim
+from edgeprune.devices.replies import clean_text
+from edgeprune.devices.serial_port import SerialPort
+from edgeprune.devices.transport import Deadline
+from edgeprune.errors import ConnectFailed
+
+BLOCK_BYTES = 700
+_SLACK_S = 0.1
+_HEARD_BYTES = 64 * 1024
+_FLIGHT = 8
+_WAKE = b"\x15\r"  # clears what somebody left half typed
+_INTERRUPT = b"\x03"
+_ASK_SHELL, _SHELL = b" echo EP$((6*7))OK\r", re.compile(rb"EP42OK")
+_LOGIN = re.compile(rb"(?i)(?<!last )\b(?:login|username):[ \t]*")
+_PASSWORD = re.compile(rb"(?i)\bpassword[^\r\n:]*:[ \t]*")
+_RECEIPT = re.compile(rb"~(\d{1,5}):(\d{1,3})~")
+_READY, _ENDED = rb"~EPR([01])~", b"EP54END"
+_AGENT = re.escape(wire.PREAMBLE)
+_OUTCOME = b"|".join((_AGENT, _READY, _ENDED))
+_PATIENCE_S = (1.5, 3.0, 6.0, 12.0)
+"""How long the board's Python may take to start; a line that was damaged on its way must not cost more than needed."""
+
+
+class Console:
+    """A dialogue over a port.
+
+    Args:
+        port: Open.
+        login: Whom to log in as; "" for nobody.
+        ask: Asks the user for the password of a console, given what to say.
+        deadline: Until when.
+    """
+
+    def __init__(self, port: SerialPort, login: str, ask: Callable[[str], str], deadline: Deadline) -> None:
+        self._port, self._login, self._ask, self._deadline = port, login, ask, deadline
+        self._heard = self._before = b""
+        self._failures = 0
+        self._asked = False
+
+    def reach_agent(self) -> bytes:
+        """Find an agent or start one.
+
+        Returns:
+            What it said after its preamble.
+
+        Raises:
+            ConnectFailed: There is nothing that answers, or that could start it.
+        """
+        said = b""
+        while not self._deadline.expired:
+            self._type(_WAKE)
+            said = self._listen() or said
+            if self._expect(_AGENT, 0.0):
+                return self._heard
+            if _LOGIN.search(said[-400:]):
+                self._log_in()
+            elif not said and self._probe():
+                return self._heard
+            elif self._finds_shell():
+                if self._start_agent():
+                    return self._heard
+            elif self._probe():
+                return self._heard
+        quoted = f" but {clean_text(said[-200:].decode('utf-8', 'replace'), 200)!r}" if said else ""
+        raise ConnectFailed(
+            f"There is neither an agent nor a shell at the other end{quoted}.",
+            "See to the cable, its speed, and whether the board is on.",
+        )
+
+    def _type(self, data: bytes) -> None:
+        self._heard = b""
+        self._port.write(data, self._deadline)
+
+    def _hear(self, seconds: float) -> bool:
+        data = self._port.read(Deadline(min(seconds, self._deadline.remaining_s)))
+        self._heard = (self._heard + data)[-_HEARD_BYTES:]
+        return bool(data)
+
+    def _listen(self) -> bytes:
+        """Return what is said, until it is quiet."""
+        quiet = Deadline(1.0)
+        patience_s = 0.25
+        while not quiet.expired and self._hear(patience_s):
+            patience_s = 0.05
+        return self._heard
+
+    def _expect(self, pattern: bytes, seconds: float) -> re.Match[bytes] | None:
+        # What came before it is left in `_before`, what came after it in `_heard`.
+        until = Deadline(seconds)
+        while True:
+            match = re.search(pattern, self._heard)
+            if match:
+                self._before, self._heard = self._heard[: match.start()], self._heard[match.end() :]
+                return match
+            if not self._hear(until.remaining_s) and (until.expired or self._deadline.expired):
+                return None
+
+    def _probe(self) -> bool:
+        for _ in range(2):
+            self._type(wire.PROBE_TEXT)
+            if self._expect(_AGENT, 0.3):
+                return True
+        return False
+
+    def _finds_shell(self) -> bool:
+        for attempt in range(3):
+            self._type((_INTERRUPT + _WAKE if attempt == 2 else b"") + _ASK_SHELL)
+            if self._expect(_SHELL.pattern, 0.6):
+                return True
+            if _PASSWORD.search(self._heard):
+                return False  # it was a login after all, and took the question for a name
+        return False
+
+    def _log_in(self) -> None:
+        if not self._login:
+            raise ConnectFailed("The console asks who logs in.", "Add it to the address: serial://…?login=USER.")
+        if self._asked:
+            raise ConnectFailed(f"The console refused the login of {self._login}.", "See to the name and password.")
+        self._type(self._login.encode() + b"\r")
+        if self._expect(_PASSWORD.pattern, 5.0):
+            self._asked = True
+            self._type(self._ask(f"Password of {self._login} on the console: ").encode() + b"\r")
+            self._hear(5.0)
+            self._listen()
+
+    def _start_agent(self) -> bool:
+        # Types the first stage, and then what the board lacks of the agent; True when the agent is there.
+        self._type(_first_line(self._port.rate))
+        patience_s = _PATIENCE_S[min(self._failures, len(_PATIENCE_S) - 1)]
+        self._failures += 1
+        match = self._expect(_OUTCOME, patience_s)
+        if match and match[1]:
+            self._send_agent(_blocks(match[1] == b"1"))
+            match = self._expect(_OUTCOME, _PATIENCE_S[-1])
+        if match and match[0] == _ENDED:
+            self._explain()
+            return False
+        if match is None:
+            self._type(_INTERRUPT)
+        return match is not None
+
+    def _explain(self) -> None:
+        words = clean_text(self._before[-400:].decode("utf-8", "replace"), 400)
+        if "not found" in words:
+            raise ConnectFailed(f"The board cannot start the agent: {words}", "Install Python 3.6 or later there.")
+        if self._failures >= len(_PATIENCE_S):
+            raise ConnectFailed(f"The agent does not start on the board: {words}", "Correct that and connect again.")
+
+    def _send_agent(self, blocks: tuple[bytes, ...]) -> None:
+        waiting, flight = deque(range(len(blocks))), deque[int]()
+        while waiting or flight:
+            while waiting and len(flight) < _FLIGHT:
+                flight.append(waiting.popleft())
+                self._port.write(blocks[flight[-1]], self._deadline)
+                self._port.rest(_SLACK_S)
+            receipt = self._expect(_RECEIPT.pattern, 0.5)
+            if receipt is None and self._deadline.expired:
+                raise ConnectFailed("The agent could not be sent: the board does not answer.", "See to the cable.")
+            lost = len(flight) if receipt is None else _place(flight, receipt)
+            waiting.extendleft([flight.popleft() for _ in range(lost)][::-1])
+            if receipt is not None and flight and int(receipt[1]) == flight[0]:
+                flight.popleft()
+
+
+def _place(flight: deque[int], receipt: re.Match[bytes]) -> int:
+    """Return how many blocks were sent before the one that came: a line never overtakes, so these are lost."""
+    number, check = int(receipt[1]), int(receipt[2])
+    return flight.index(number) if check == number * 31 % 997 and number in flight else 0
+
+
+@lru_cache(maxsize=2)
+def _blocks(older: bool) -> tuple[bytes, ...]:
+    """Return the agent as stage 0 takes it, packed by zlib where it cannot do better."""
+    packed = zlib.compress(pack_slim_agent(), 9) if older else bz2.compress(pack_slim_agent())
+    pieces = [packed[start : start + BLOCK_BYTES] for start in range(0, len(packed), BLOCK_BYTES)]
+    bodies = [number.to_bytes(2, "big") + piece for number, piece in enumerate(pieces)]
+    return tuple(b"\0" + cobs.encode(body + zlib.crc32(body).to_bytes(4, "big")) + b"\0" for body in bodies)
+
+
+def agent_bytes() -> int:
+    """Return how many bytes have to cross the line for an agent that is not there yet."""
+    return sum(map(len, _blocks(False)))
+
+
+def _first_line(rate: int) -> bytes:
+    source = importlib.resources.files(PACKAGE).joinpath("stage0.py").read_bytes()
+    packed = base64.b64encode(zlib.compress(slim(source), 9))
+    digest = hashlib.sha256(pack_slim_agent()).hexdigest().encode()
+    counts = (len(_blocks(False)), len(_blocks(True)))
+    return (
+        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))' %s %d %d"
+        b";stty sane %d;echo EP$((6*9))END\r" % (packed, digest, *counts, rate)
+    )

@@ -1,0 +1,201 @@
+"""serial:// with a true shell behind a cable: what the session promises, and the console as it was afterwards."""
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from serial_board import SerialBoard
+
+from edgeprune.devices import connect, serial_port
+from edgeprune.devices.agent_file import cached_agent
+from edgeprune.errors import DeviceBusy
+
+QUICK = {"baud": 1_500_000}
+
+
+@pytest.fixture
+def make_board(tmp_path):
+    with contextlib.ExitStack() as boards:
+
+        def make(*args, **options):
+            board = SerialBoard(tmp_path, *args, **options)
+            boards.callback(board.close)
+            return board
+
+        yield make
+
+
+@pytest.fixture
+def board(make_board):
+    return make_board(**QUICK)
+
+
+def stored(board):
+    return {path.name for path in (board.root / "objects").glob("*/*")}
+
+
+def wait_until(condition, seconds=5.0):
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def has_shell(board):
+    return board.stats()[1]["shell"]
+
+
+def test_a_model_is_pushed_and_run_and_its_events_come_whole(board, model_bytes, plan):
+    events = []
+    with connect(board.address()) as session:
+        sha = session.push_bytes(model_bytes)
+        end = session.run({**plan, "sha": sha}, events.append, 60.0)
+    assert end["state"] == "done"
+    assert [event["ev"] for event in events] == list(range(len(events)))
+    assert sum(len(event["ns"]) for event in events if event["kind"] == "samples") >= plan["min_runs"]
+
+
+def test_the_console_is_given_back(board):
+    with connect(board.address()):
+        assert not has_shell(board)
+    wait_until(lambda: has_shell(board))
+
+
+def test_the_console_is_given_back_at_its_own_speed(make_board):
+    board = make_board(baud=230_400)
+    with connect(board.address(fastest=921_600)) as session:
+        wait_until(lambda: board.stats()[1]["speed"] == 921_600)
+        session.push_bytes(os.urandom(50_000))
+    wait_until(lambda: board.stats()[1]["speed"] == 230_400)
+    wait_until(lambda: has_shell(board))
+
+
+def test_a_speed_that_the_cable_does_not_carry_is_given_up(make_board):
+    board = make_board(baud=460_800, limit=1_000_000)
+    data = os.urandom(20_000)
+    with connect(board.address(fastest=3_000_000)) as session:
+        sha = session.push_bytes(data)
+        assert board.stats()[1]["speed"] == 921_600
+    assert stored(board) == {sha}
+
+
+def test_two_at_one_port_are_refused(board):
+    with connect(board.address()), pytest.raises(DeviceBusy, match="in use by another process"):
+        connect(board.address())
+    connect(board.address()).close()
+
+
+def test_an_agent_that_is_there_is_not_typed_again(board):
+    with connect(board.address()):
+        first = board.stats()[0]["carried"]
+    with connect(board.address()):
+        assert board.stats()[0]["carried"] - first < 4000
+
+
+def test_an_agent_on_a_line_of_its_own_is_found_without_typing(make_board):
+    agent = f"exec {sys.executable} {cached_agent()} --tty $(tty)"
+    board = make_board(("sh", "-c", agent), **QUICK)
+    for _ in range(2):
+        with connect(board.address()) as session:
+            assert session.request("lease.who")["run"] is None
+    assert board.stats()[0]["carried"] < 6000
+
+
+def test_an_adapter_that_is_plugged_in_again_is_found_under_its_other_name(board, tmp_path, monkeypatch):
+    folder = tmp_path / "by-id"
+    folder.mkdir()
+    (folder / "adapter").symlink_to(board.port)
+    monkeypatch.setattr(serial_port, "BY_ID", folder)
+    monkeypatch.setattr(serial_port, "_ids", {})
+    data = os.urandom(300_000)
+
+    def replug():
+        wait_until(lambda: board.stats()[0]["carried"] > 150_000)
+        board.pull()
+        time.sleep(0.7)
+        (folder / "adapter").unlink()
+        board.plug()
+        (folder / "adapter").symlink_to(board.port)
+
+    hand = threading.Thread(target=replug)
+    hand.start()
+    with connect(board.address()) as session:
+        sha = session.push_bytes(data)
+    hand.join()
+    assert stored(board) == {sha}
+    assert board.stats()[0]["carried"] < 300_000 * 1.02 + 48_000 + 64 * 1024
+
+
+HOST = """
+import os, sys, time
+from edgeprune.devices import connect
+session = connect(sys.argv[1])
+print("connected", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def host_process(board):
+    process = subprocess.Popen([sys.executable, "-c", HOST, board.address()], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "connected\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_host_that_was_killed_is_followed_by_the_next(board, host_process):
+    host_process.kill()
+    host_process.wait()
+    with connect(board.address()) as session:
+        assert session.push_bytes(b"x" * 1000) in stored(board)
+
+
+def test_a_port_that_another_process_has_is_refused(board, host_process):
+    with pytest.raises(DeviceBusy, match="in use by another process"):
+        connect(board.address())
+
+
+@pytest.mark.slow
+def test_the_agent_of_a_host_that_was_killed_gives_the_console_back(board, host_process):
+    host_process.kill()
+    wait_until(lambda: has_shell(board), 20.0)
+
+
+@pytest.mark.slow
+def test_a_cable_that_falls_silent_is_noticed_by_both_ends(board):
+    with connect(board.address()) as session:
+        board.order(silent=True)
+        started = time.monotonic()
+        client = session.client
+        with contextlib.suppress(Exception):
+            client.request("lease.who")
+        assert time.monotonic() - started < 17.0
+        wait_until(lambda: has_shell(board), 5.0)
+        board.order(silent=False)
+
+
+def test_an_urgent_request_overtakes_a_push(make_board):
+    board = make_board(baud=115_200)
+    with connect(board.address()) as session:
+        client, epoch, data = session.client, session._lease(), os.urandom(40_000)
+        sha = hashlib.sha256(data).hexdigest()
+        import io
+
+        upload = threading.Thread(target=client.upload, args=(io.BytesIO(data), sha, len(data), epoch, lambda n: None))
+        upload.start()
+        time.sleep(0.5)
+        waits = []
+        for _ in range(5):
+            started = time.monotonic()
+            client.request("lease.who")
+            waits.append(time.monotonic() - started)
+        assert upload.is_alive()
+        upload.join()
+    assert sorted(waits)[2] < 0.5
