@@ -63,7 +63,7 @@ def pareto(
         minimize: Quantities out of latency, energy, size and memory, the most important first.
         constraints: Bounds such as "accuracy_drop <= 0.5pt".
         baseline: What accuracy drops are counted from; None takes the dense fp32 ONNX model, else a dense fp32 one,
-            else a dense one, if there is any.
+            else a dense one, if there is any. Where no measurement belongs to a variant of ours, the first one is it.
 
     Returns:
         The front.
@@ -86,7 +86,7 @@ def pareto(
     ordered = sorted(measurements, key=lambda measurement: _place(measurement, axes))
     front, dominated = uncovered(ordered, axes.all)
     ranked = tuple(axis.quantity for axis in axes.ranked)
-    base = baseline or _dense(ordered)
+    base = baseline or _dense(ordered) or _first_file(measurements)
     return ParetoFront(tuple(front), tuple(dominated), base, ranked, bounds, axes.skipped, axes.partial, axes)
 
 
@@ -103,6 +103,10 @@ def _place(measurement: Measurement, axes: Axes) -> tuple[object, ...]:
 def _dense(measurements: Sequence[Measurement]) -> Measurement | None:
     dense = [measurement for measurement in measurements if measurement.variant and measurement.variant.prune is None]
     return min(dense, key=_how_plain, default=None)
+
+
+def _first_file(measurements: Sequence[Measurement]) -> Measurement | None:
+    return None if any(measurement.variant for measurement in measurements) else measurements[0]
 
 
 def _how_plain(dense: Measurement) -> tuple[bool, bool, bool, float, tuple[str, str, str]]:

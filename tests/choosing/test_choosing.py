@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,12 @@ def test_baseline_is_the_faster_of_two_equals():
     assert pareto([slow, fast]).baseline is fast
 
 
+def test_among_files_that_are_no_variants_the_first_is_the_baseline():
+    first, second = (replace(m, variant=None) for m in (measured(0.1, ms=1), measured(0.2, ms=2)))
+    assert pareto([first, second]).baseline is first
+    assert pareto([second, first]).baseline is second
+
+
 # --- the choice
 
 
@@ -345,6 +352,7 @@ MEASUREMENTS = st.lists(
     ),
     min_size=1,
     max_size=7,
+    unique_by=lambda measurement: measurement.id,  # a run measures a variant by a plan once
 )
 GOALS = st.sampled_from([("latency", "energy", "size"), ("latency",), ("size", "latency"), ("energy", "latency")])
 
