@@ -221,7 +221,7 @@ def test_commits_are_synced_to_the_disk(store):
 # --- what cannot be stored is said
 
 
-def refused(url: str, folder: Path, *, names: str) -> StorageError:
+def assert_refused(url: str, folder: Path, *, names: str) -> StorageError:
     with pytest.raises(StorageError, match=names) as caught:
         RunStore.open(url, folder)
     assert caught.value.exit_code == EXIT_USAGE and caught.value.next_step
@@ -231,17 +231,17 @@ def refused(url: str, folder: Path, *, names: str) -> StorageError:
 def test_file_that_is_no_database_is_left_as_it_is(tmp_path):
     text = "name,value\n" * 500
     (tmp_path / "runs.db").write_text(text)
-    refused("sqlite:///runs.db", tmp_path, names="is no store")
+    assert_refused("sqlite:///runs.db", tmp_path, names="is no store")
     assert (tmp_path / "runs.db").read_text() == text
 
 
 def test_folder_in_place_of_the_file_is_named(tmp_path):
-    refused(f"sqlite:///{tmp_path}", tmp_path, names="cannot be opened")
+    assert_refused(f"sqlite:///{tmp_path}", tmp_path, names="cannot be opened")
 
 
 def test_parent_that_is_a_file_is_named(tmp_path):
     (tmp_path / ".edgeprune").write_text("")
-    refused(URL, tmp_path, names="cannot be opened")
+    assert_refused(URL, tmp_path, names="cannot be opened")
 
 
 @pytest.mark.parametrize(
@@ -254,11 +254,11 @@ def test_parent_that_is_a_file_is_named(tmp_path):
     ],
 )
 def test_url_that_leads_nowhere_is_named(tmp_path, url, names, step):
-    assert step in refused(url, tmp_path, names=names).next_step
+    assert step in assert_refused(url, tmp_path, names=names).next_step
 
 
 def test_password_is_not_repeated_in_a_message(tmp_path):
-    error = refused("nosuch://me:secret@host/db", tmp_path, names="nosuch")
+    error = assert_refused("nosuch://me:secret@host/db", tmp_path, names="nosuch")
     assert "secret" not in str(error)
 
 
@@ -268,7 +268,7 @@ def test_store_of_another_schema_is_refused(tmp_path, version, step):
     with sqlite3.connect(tmp_path / "runs.db") as connection:
         connection.execute("UPDATE edgeprune_schema SET version = ?", [version])
     connection.close()
-    assert step in refused("sqlite:///runs.db", tmp_path, names=f"schema {version}").next_step
+    assert step in assert_refused("sqlite:///runs.db", tmp_path, names=f"schema {version}").next_step
 
 
 def test_damaged_row_is_named(tmp_path, store):
@@ -334,8 +334,8 @@ def readonly_folder():
 
 
 def test_readonly_folder_is_named(readonly_folder, unprivileged):
-    refused("sqlite:///new.db", readonly_folder, names="cannot be opened")
-    refused("sqlite:///sub/new.db", readonly_folder, names="cannot be opened")
+    assert_refused("sqlite:///new.db", readonly_folder, names="cannot be opened")
+    assert_refused("sqlite:///sub/new.db", readonly_folder, names="cannot be opened")
 
 
 def test_readonly_file_refuses_to_be_written(readonly_folder, unprivileged):
@@ -393,6 +393,8 @@ def test_first_opens_at_the_same_instant_all_succeed(tmp_path):
         barrier = threading.Barrier(4)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(open_one, range(4), [folder] * 4, [barrier] * 4))
+        with RunStore.open(URL, folder) as store:
+            assert [store.accuracy(str(number), "host", "t") for number in range(4)] == [0.5] * 4
 
 
 def test_killed_writer_loses_nothing_it_had_committed(tmp_path):

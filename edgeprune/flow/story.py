@@ -14,7 +14,7 @@ from edgeprune import deploying, exporting
 from edgeprune.choosing import pareto
 from edgeprune.config import Config
 from edgeprune.devices import Session, connect, resolve
-from edgeprune.errors import DeviceError
+from edgeprune.errors import DeviceError, ReleaseError
 from edgeprune.flow.goal import Goal, candidates
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
@@ -97,13 +97,15 @@ def deploy(
 
     Returns:
         The release, healthy and current.
+
+    Raises:
+        ReleaseError: Nothing was installed.
     """
-    if not isinstance(config, Config):
-        config = configuration.load(Path(config))
-    goal = Goal.of(config, minimize=minimize, constraints=constraints)
-    release = run(config, device, goal, install=True, listener=listener).release
-    assert release is not None
-    return release
+    loaded, goal = _asked(config, minimize, constraints)
+    result = run(loaded, device, goal, install=True, listener=listener)
+    if result.release is None:
+        raise ReleaseError("Nothing was installed.", "Run `edgeprune deploy` to see each step.")
+    return result.release
 
 
 def search(
@@ -126,10 +128,13 @@ def search(
     Returns:
         The front, the choice and all measurements.
     """
-    if not isinstance(config, Config):
-        config = configuration.load(Path(config))
-    goal = Goal.of(config, minimize=minimize, constraints=constraints)
-    return run(config, device, goal, install=False, listener=listener)
+    loaded, goal = _asked(config, minimize, constraints)
+    return run(loaded, device, goal, install=False, listener=listener)
+
+
+def _asked(config: Config | Path | str, minimize: Sequence[str], constraints: Sequence[str]) -> tuple[Config, Goal]:
+    loaded = config if isinstance(config, Config) else configuration.load(Path(config))
+    return loaded, Goal.of(loaded, minimize=minimize, constraints=constraints)
 
 
 def _prepare(

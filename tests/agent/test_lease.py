@@ -37,13 +37,13 @@ def lease(root, clock):
     return Lease(root, lambda: None, clock, "boot-1")
 
 
-def refused(code):
+def raises_refusal(code):
     return pytest.raises(AgentError, match=code)
 
 
 def test_a_second_holder_is_told_who_has_it_and_since_when(lease):
     lease.acquire("ada", steal=False)
-    with refused("E_BUSY") as caught:
+    with raises_refusal("E_BUSY") as caught:
         lease.acquire("bob", steal=False)
     assert caught.value.retry
     assert caught.value.detail["holder"] == "ada"
@@ -53,7 +53,7 @@ def test_a_second_holder_is_told_who_has_it_and_since_when(lease):
 def test_a_lease_that_was_given_back_is_free_and_the_old_epoch_is_none(lease):
     epoch = lease.acquire("ada", steal=False)["epoch"]
     lease.release(epoch)
-    with refused("E_LEASE"):
+    with raises_refusal("E_LEASE"):
         lease.check(epoch)
     assert lease.who()["holder"] is None
     assert lease.acquire("bob", steal=False)["epoch"] == epoch + 1
@@ -64,7 +64,7 @@ def test_a_lease_without_a_sign_of_life_expires_and_a_renewed_one_does_not(lease
     clock.now += LEASE_TTL_S - 1
     lease.renew(epoch)
     clock.now += LEASE_TTL_S - 1
-    with refused("E_BUSY"):
+    with raises_refusal("E_BUSY"):
         lease.acquire("bob", steal=False)
     clock.now += 2
     assert lease.who()["holder"] is None
@@ -75,7 +75,7 @@ def test_a_late_holder_whom_nobody_replaced_goes_on(lease, clock):
     epoch = lease.acquire("ada", steal=False)["epoch"]
     clock.now += 10 * LEASE_TTL_S
     lease.renew(epoch)
-    with refused("E_BUSY"):
+    with raises_refusal("E_BUSY"):
         lease.acquire("bob", steal=False)
 
 
@@ -83,15 +83,15 @@ def test_a_thief_fences_the_former_holder_who_is_told_by_whom(lease):
     old = lease.acquire("ada", steal=False)["epoch"]
     lease.acquire("bob", steal=True)
     for action in (lease.check, lease.renew, lease.release):
-        with refused("E_FENCED") as caught:
+        with raises_refusal("E_FENCED") as caught:
             action(old)
         assert caught.value.detail["holder"] == "bob"
 
 
 def test_an_epoch_that_was_never_given_is_refused(lease):
-    with refused("E_LEASE"):
+    with raises_refusal("E_LEASE"):
         lease.check(1)
-    with refused("E_LEASE"):
+    with raises_refusal("E_LEASE"):
         lease.check(0)
 
 
@@ -99,7 +99,7 @@ def test_a_lease_cannot_expire_while_a_run_goes_on(lease, clock, root):
     lease.acquire("ada", steal=False)
     clock.now += 10 * LEASE_TTL_S
     lock = leases.take_run_lock(root.path)
-    with refused("E_BUSY"):
+    with raises_refusal("E_BUSY"):
         lease.acquire("bob", steal=False)
     os.close(lock)
     lease.acquire("bob", steal=False)
@@ -120,7 +120,7 @@ def test_a_torn_beat_is_an_expired_one(lease, root, beat):
 
 def test_a_damaged_epoch_is_never_guessed(lease, root):
     Path(root.path, "lease.json").write_bytes(b"\0\0\0")
-    with refused(r"E_IO.*lease\.json"):
+    with raises_refusal(r"E_IO.*lease\.json"):
         lease.acquire("ada", steal=False)
 
 
@@ -173,7 +173,7 @@ def test_the_epoch_is_durable_before_it_is_given(lease, root, monkeypatch):
 def test_the_run_lock_is_held_by_whoever_inherits_it(root):
     lock = leases.take_run_lock(root.path)
     assert leases.run_is_active(root.path)
-    with refused("E_BUSY"):
+    with raises_refusal("E_BUSY"):
         leases.take_run_lock(root.path)
     inherited = os.dup(lock)
     os.close(lock)

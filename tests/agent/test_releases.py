@@ -32,7 +32,7 @@ def stage(releases, keep):
     return build
 
 
-def refused(call, code):
+def assert_refused(call, code):
     with pytest.raises(AgentError) as caught:
         call()
     assert caught.value.code == code
@@ -63,7 +63,7 @@ def test_staging_again_gives_the_same_and_other_files_are_refused(stage):
     before = {path: path.stat().st_ino for path in Path(folder).iterdir()}
     assert stage(A) == folder
     assert {path: path.stat().st_ino for path in Path(folder).iterdir()} == before
-    refused(lambda: stage(A, content=b"other"), "E_ARG")
+    assert_refused(lambda: stage(A, content=b"other"), "E_ARG")
 
 
 def test_a_disk_without_hard_links_gets_copies(stage, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_damaged_stored_file_is_not_installed_and_is_thrown_out(root, stage, k
     sha = keep(b"model")
     path = Path(root, "objects", sha[:2], sha)
     path.write_bytes(b"rotten")
-    refused(lambda: stage(A, sha=sha), "E_HASH")
+    assert_refused(lambda: stage(A, sha=sha), "E_HASH")
     assert not path.exists()
     assert not Path(root, "models/net/releases", A).exists()
 
@@ -100,7 +100,7 @@ def test_a_wrong_argument_is_refused_and_nothing_is_installed(root, releases, ke
     arguments = {
         "model": "net", "release": A, "format": "onnx", "sha": keep(b"m"), "golden": keep(b"g"), "manifest": MANIFEST,
     }  # fmt: skip
-    refused(lambda: releases.stage(**dict(arguments, **change)), code)
+    assert_refused(lambda: releases.stage(**dict(arguments, **change)), code)
     assert releases.list(None) == {"releases": []}
 
 
@@ -117,10 +117,10 @@ def test_switching_moves_current_and_remembers_the_previous_one(stage, releases,
 def test_a_release_that_is_not_there_or_not_whole_is_never_put_in_use(stage, releases):
     stage(A), stage(B)
     releases.switch("net", A)
-    refused(lambda: releases.switch("net", C), "E_NOTFOUND")
+    assert_refused(lambda: releases.switch("net", C), "E_NOTFOUND")
     Path(releases.folder("net", B), "golden.safetensors").unlink()
-    refused(lambda: releases.switch("net", B), "E_HASH")
-    refused(lambda: releases.rollback("net", B), "E_HASH")
+    assert_refused(lambda: releases.switch("net", B), "E_HASH")
+    assert_refused(lambda: releases.rollback("net", B), "E_HASH")
     assert releases.current("net") == A
 
 
@@ -139,7 +139,7 @@ def test_rolling_back_goes_to_the_previous_one_and_further(stage, releases):
         releases.switch("net", release)
     assert releases.rollback("net", None) == {"current": B, "previous": A}
     assert releases.rollback("net", None) == {"current": A, "previous": None}
-    refused(lambda: releases.rollback("net", None), "E_NOTFOUND")
+    assert_refused(lambda: releases.rollback("net", None), "E_NOTFOUND")
     assert releases.rollback("net", C) == {"current": C, "previous": B}
 
 
@@ -156,7 +156,7 @@ def test_the_current_release_cannot_be_removed_and_others_can(stage, releases, r
     for release in (A, B, C):
         stage(release)
         releases.switch("net", release)
-    refused(lambda: releases.remove("net", C), "E_ARG")
+    assert_refused(lambda: releases.remove("net", C), "E_ARG")
     assert releases.remove("net", B) == {}
     assert releases.previous("net") == A
     assert releases.remove("net", B) == {}
@@ -185,8 +185,8 @@ def test_a_note_in_the_journal_follows_one_that_a_power_cut_tore(releases, root)
     releases.record("net", {"op": "install"})
     lines = Path(root, "models/net/journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["op"] for line in (lines[0], lines[2])] == ["install", "install"]
-    refused(lambda: releases.record("net", None), "E_ARG")
-    refused(lambda: releases.record("net", {"x": "y" * 9000}), "E_LIMIT")
+    assert_refused(lambda: releases.record("net", None), "E_ARG")
+    assert_refused(lambda: releases.record("net", {"x": "y" * 9000}), "E_LIMIT")
 
 
 def test_a_link_that_leads_elsewhere_is_no_release(stage, releases, root):

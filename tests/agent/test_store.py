@@ -52,7 +52,7 @@ def partial(root):
     return sorted(path.name for path in Path(root.path, "partial").iterdir())
 
 
-def refused(code):
+def raises_refusal(code):
     return pytest.raises(AgentError, match=code)
 
 
@@ -88,7 +88,7 @@ def test_an_empty_file_is_a_file(kept):
 
 def test_wrong_bytes_get_no_name_and_are_deleted(root, kept):
     sha = digest(b"right")
-    with refused("E_HASH"):
+    with raises_refusal("E_HASH"):
         put(kept, b"wrong", sha)
     assert kept.stat(sha, 5) == {"state": "absent", "durable": 0}
     assert partial(root) == []
@@ -142,29 +142,29 @@ def test_bytes_at_the_wrong_offset_are_refused_and_say_where(kept):
     data = bytes(100)
     incoming = finish(kept.open(digest(data), 100))
     incoming.add(0, data[:40])
-    with refused("E_OFFSET") as caught:
+    with raises_refusal("E_OFFSET") as caught:
         incoming.add(41, data[41:])
     assert caught.value.detail == {"expected": 40}
-    with refused("E_OFFSET") as caught:
+    with raises_refusal("E_OFFSET") as caught:
         kept.commit(digest(data))
     assert caught.value.detail == {"expected": 40}
-    with refused("E_LIMIT"):
+    with raises_refusal("E_LIMIT"):
         incoming.add(40, data)
 
 
 def test_a_commit_is_repeated_without_harm_and_needs_an_upload(kept):
     sha = put(kept, b"data")
     kept.commit(sha)
-    with refused("E_NOTFOUND"):
+    with raises_refusal("E_NOTFOUND"):
         kept.commit(digest(b"never sent"))
-    with refused("E_NOTFOUND"):
+    with raises_refusal("E_NOTFOUND"):
         kept.fetch(digest(b"never sent"), 0, 1)
 
 
 def test_a_file_is_sent_by_one_connection_at_a_time(root, kept):
     other = Store(root, reserve_bytes=0)
     finish(kept.open(digest(b"x"), 1))
-    with refused("E_BUSY"):
+    with raises_refusal("E_BUSY"):
         finish(other.open(digest(b"x"), 1))
     kept.abandon(digest(b"x"))
     assert put(other, b"x") == digest(b"x")
@@ -172,12 +172,12 @@ def test_a_file_is_sent_by_one_connection_at_a_time(root, kept):
 
 def test_what_cannot_fit_is_refused_before_the_first_byte(root):
     data = os.urandom(1000)
-    with refused("E_QUOTA"):
+    with raises_refusal("E_QUOTA"):
         finish(Store(root, quota_bytes=999, reserve_bytes=0).open(digest(data), 1000))
-    with refused("E_NOSPC") as caught:
+    with raises_refusal("E_NOSPC") as caught:
         finish(Store(root, reserve_bytes=1 << 60).open(digest(data), 1000))
     assert caught.value.detail["needed"] == 1000
-    with refused("E_LIMIT"):
+    with raises_refusal("E_LIMIT"):
         finish(Store(root, reserve_bytes=0).open(digest(data), store.MAX_OBJECT_BYTES + 1))
     assert partial(root) == []
 
@@ -199,7 +199,7 @@ def test_room_is_made_by_what_was_unwanted_longest_but_never_by_a_release(root, 
 def test_nothing_is_evicted_when_that_would_not_help(root):
     small = Store(root, quota_bytes=2000, reserve_bytes=0)
     sha = put(small, os.urandom(1000))
-    with refused("E_QUOTA"):
+    with raises_refusal("E_QUOTA"):
         finish(small.open(digest(b"big"), 3000))
     assert small.stat(sha, 1000)["state"] == "complete"
 
@@ -212,7 +212,7 @@ def test_a_disk_that_fills_up_in_the_middle_is_named_and_the_upload_goes_on_late
     def full(fd, some):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch, refused("E_NOSPC"):
+    with monkeypatch.context() as patch, raises_refusal("E_NOSPC"):
         patch.setattr(upload, "write_all", full)
         incoming.add(2 * BLOCK, data[2 * BLOCK :])
     kept.abandon(digest(data))
@@ -251,14 +251,14 @@ def test_a_link_planted_as_an_object_is_no_object(root, kept, tmp_path):
     Path(root.path, "objects", sha[:2]).mkdir()
     Path(object_path(root.path, sha)).symlink_to(tmp_path / "secret")
     assert kept.stat(sha, 6)["state"] == "absent"
-    with refused("E_NOTFOUND"):
+    with raises_refusal("E_NOTFOUND"):
         kept.fetch(sha, 0, 6)
 
 
 def test_a_root_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "root").symlink_to(tmp_path / "real")
-    with refused("symbolic link"):
+    with raises_refusal("symbolic link"):
         Root(str(tmp_path / "root"))
 
 
@@ -266,19 +266,19 @@ def test_a_root_that_is_a_link_is_refused(tmp_path):
 def test_a_root_in_which_others_may_write_is_refused(tmp_path, mode):
     (tmp_path / "root").mkdir()
     (tmp_path / "root").chmod(mode)
-    with refused("others may write"):
+    with raises_refusal("others may write"):
         Root(str(tmp_path / "root"))
 
 
 def test_a_root_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(folders.os, "geteuid", lambda: os.getuid() + 1)
-    with refused("another user"):
+    with raises_refusal("another user"):
         Root(str(tmp_path / "root"))
 
 
 def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "root").write_text("")
-    with refused("cannot be used"):
+    with raises_refusal("cannot be used"):
         Root(str(tmp_path / "root"))
 
 

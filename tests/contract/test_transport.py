@@ -11,7 +11,7 @@ from edgeprune_agent import wire
 from edgeprune.devices.address import LocalAddress
 from edgeprune.devices.client import AgentClient
 from edgeprune.devices.transport import Deadline, make_transport
-from edgeprune.errors import LinkClosed
+from edgeprune.errors import DeviceError, LinkClosed
 
 
 def open_descriptors():
@@ -102,6 +102,8 @@ class TransportContract:
 
     def test_one_that_was_never_opened_closes(self, transport):
         transport.close()
+        with pytest.raises(DeviceError):
+            transport.send(b"after", Deadline(1))
 
     def test_close_leaves_no_process_and_no_descriptor(self, address):
         before = (open_descriptors(), child_processes())

@@ -71,7 +71,7 @@ def test_a_second_push_moves_no_payload(links, address):
         assert links[0].sent - before < 500
 
 
-def push_over_a_cut(links, address, root, monkeypatch, budget):
+def assert_push_survives_a_cut(links, address, root, monkeypatch, budget):
     data = os.urandom(600_000)
     with connect(address) as session:
         monkeypatch.setattr(session_module.make_transport, "cut_after_sent", links[0].sent + budget)
@@ -84,13 +84,13 @@ def push_over_a_cut(links, address, root, monkeypatch, budget):
 
 @pytest.mark.parametrize("budget", [0, 100, 399, 120_000, 262_500, 400_000, 599_999, 600_400])
 def test_a_push_that_is_cut_anywhere_is_finished_over_a_new_link(links, address, root, monkeypatch, budget):
-    push_over_a_cut(links, address, root, monkeypatch, budget)
+    assert_push_survives_a_cut(links, address, root, monkeypatch, budget)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("budget", range(0, 600_500, 6005))
 def test_a_push_that_is_cut_at_a_hundred_places_is_finished(links, address, root, monkeypatch, budget):
-    push_over_a_cut(links, address, root, monkeypatch, budget)
+    assert_push_survives_a_cut(links, address, root, monkeypatch, budget)
 
 
 @pytest.mark.parametrize("budget", [0, 20, 40, 90, 130])
@@ -318,6 +318,7 @@ def test_an_idle_session_keeps_its_lease_by_heartbeats(root, address, monkeypatc
     with connect(address):
         first = (root / "lease.beat").read_bytes()
         wait_until(lambda: (root / "lease.beat").read_bytes() != first)
+        assert (root / "lease.beat").read_bytes() != first
 
 
 def test_a_frozen_agent_is_noticed_and_replaced(links, address, monkeypatch):
