@@ -2,48 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import nn
 
 from edgeprune.errors import ModelError, PruneError, UsageError
 from edgeprune.pruning.allocation import allocate
-from edgeprune.pruning.capture import Captured, capture
-from edgeprune.pruning.carving import Selection, carve
+from edgeprune.pruning.capture import capture
+from edgeprune.pruning.carving import Selection
+from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.composition import composed
 from edgeprune.pruning.cost import batch_size
-from edgeprune.pruning.criteria import CRITERIA, Criterion, Scores
+from edgeprune.pruning.criteria import CRITERIA, Criterion, NotApplicable, Scores
+from edgeprune.pruning.cutting import Cutting
 from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.exclusion import excluded_by
 from edgeprune.pruning.groups import ChannelGroup, channel_groups
-from edgeprune.pruning.isolation import Isolation, doubtful
-from edgeprune.pruning.masking import MaskedNetwork
-from edgeprune.pruning.proof import Claim, DoesNotRun, NotMasked, prove
+from edgeprune.pruning.proof import DoesNotRun, NotMasked
+from edgeprune.pruning.recovery import Recover
 from edgeprune.pruning.reporting import group_report
 from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult
+from edgeprune.pruning.schedule import amounts
 from edgeprune.pruning.trace import Trace
 from edgeprune.pruning.walk import walk
 from edgeprune.values.event import Event, Listener
 from edgeprune.values.recipe import PruneRecipe
 from edgeprune.values.spec import PruneSpec
 
+Choose: TypeAlias = Callable[[Sequence[ChannelGroup], Sequence[Scores], Sequence[int], float, PruneSpec], Sequence[Ids]]
+"""Groups that may lose channels, their scores, their widths before any pruning, the share of channels to be gone in
+the end, the spec -> the channels that each group keeps."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """What stays the same over all steps."""
+class Task:
+    """What stays the same over all steps.
+
+    Attributes:
+        spec: What the user asked.
+        inputs: Example inputs.
+        calibration: For criteria that need data.
+        criterion: Ranks the channels of a group.
+        choose: Turns the scores of all groups into what they keep.
+    """
 
     spec: PruneSpec
     inputs: Sequence[Any]
     calibration: Iterable[Any] | None
     criterion: Criterion
+    choose: Choose = allocate
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """What one step will do: all groups, the prunable ones with their scores, and what these keep."""
+class Plan:
+    """What one step will do.
+
+    Attributes:
+        groups: All of them.
+        scores: Of the prunable ones.
+        selection: What these keep.
+    """
 
     groups: list[ChannelGroup]
     scores: list[Scores]
@@ -51,13 +73,25 @@ class _Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """What one step did."""
+class Step:
+    """What one step did.
 
-    plan: _Plan
+    Attributes:
+        plan: What was to be done.
+        model: The smaller module.
+        recipe: What leads to it.
+        proof: That it computes what it should.
+    """
+
+    plan: Plan
     model: nn.Module
     recipe: PruneRecipe
     proof: ProofReport
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Channels of each prunable group before the step."""
+        return {group.name: group.n_channels for group in self.plan.selection.groups}
 
 
 def prune_channels(
@@ -66,6 +100,7 @@ def prune_channels(
     example_inputs: Sequence[Any],
     calibration: Iterable[Any] | None,
     listener: Listener,
+    recover: Recover,
 ) -> PruneResult:
     """Remove a share of the channels, in as many steps as the spec asks.
 
@@ -75,6 +110,7 @@ def prune_channels(
         example_inputs: Positional arguments of its forward.
         calibration: For criteria that need data.
         listener: Hears of each step.
+        recover: Trains what a step left, between steps.
 
     Returns:
         The smaller model.
@@ -84,60 +120,73 @@ def prune_channels(
     """
     if spec.ratio is None:
         raise UsageError("The method 'channel' takes a ratio.", "Give ratio=0.5, the share of channels to remove.")
-    task = _Task(spec, example_inputs, calibration, CRITERIA.load(spec.criterion))
+    task = Task(spec, example_inputs, calibration, CRITERIA.load(spec.criterion))
     subject = f"{spec.criterion} {spec.ratio:g}"
     widths: dict[str, int] = {}
     recipe = PruneRecipe(())
-    steps: list[_Step] = []
-    for number in range(1, spec.steps + 1):
+    steps: list[Step] = []
+    for number, ratio in enumerate(amounts(spec.ratio, spec.steps, spec.schedule), start=1):
         listener(Event("prune", subject, number - 1, spec.steps, "steps"))
-        step = _step(model, task, spec.ratio * number / spec.steps, widths)
-        model = step.model
-        recipe = composed(recipe, step.recipe)
+        step = cut_channels(model, task, ratio, widths)
+        model, recipe = step.model, composed(recipe, step.recipe)
         steps.append(step)
-        widths = {**{group.name: group.n_channels for group in step.plan.selection.groups}, **widths}
+        widths = {**step.widths, **widths}
+        if number < spec.steps:
+            recover(model, recipe)
     listener(Event("prune", subject, spec.steps, spec.steps, "steps", f"{spec.steps} of {spec.steps} cuts proved"))
-    return PruneResult(model, recipe, _report(steps, batch_size(example_inputs)), _worst(steps))
+    return PruneResult(model, recipe, channel_rows(steps, batch_size(example_inputs)), worst_proof(steps))
 
 
-def _step(model: nn.Module, task: _Task, ratio: float, widths: Mapping[str, int]) -> _Step:
+def cut_channels(model: nn.Module, task: Task, ratio: float, widths: Mapping[str, int]) -> Step:
+    """Remove channels once, and prove it.
+
+    Args:
+        model: In eval mode; left as it is.
+        task: What to do.
+        ratio: Share of channels to be gone in the end.
+        widths: Channels that groups had before any pruning; those that are not named count from now.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DoesNotRun: The cut module does not run, and no single group is to blame.
+        NotMasked: It computes something else than it should, and no group is in doubt.
+    """
     captured = capture(model, task.inputs)
     trace = walk(model, captured)
-    groups = [_excluded(group, task.spec) for group in channel_groups(trace, Evidence(model, task.calibration))]
+    evidence = Evidence(model, task.calibration, task.spec.seed)
+    groups = [_excluded(group, task.spec) for group in channel_groups(trace, evidence)]
+    rewrite = task.spec.rewrite
     while True:
         plan = _plan(trace, groups, task, ratio, widths)
+        cutting = Cutting(model, captured, plan.selection, task.inputs, task.spec.seed)
         try:
-            return _proved(model, captured, plan, task)
-        except DoesNotRun:
-            stuck = Isolation(model, trace, task.inputs).stuck(plan.selection.groups)
-            if not stuck:
-                raise
-        except NotMasked:
-            stuck = doubtful(trace, plan.selection.groups)
+            return Step(plan, *cutting.in_place())
+        except (DoesNotRun, NotMasked) as error:
+            if rewrite:
+                rewrite = False
+                with suppress(PruneError):
+                    return Step(plan, *cutting.rewritten())
+            stuck = cutting.stuck(error)
             if not stuck:
                 raise
         groups = [replace(group, frozen=stuck.get(group.name, group.frozen)) for group in groups]
 
 
-def _proved(model: nn.Module, captured: Captured, plan: _Plan, task: _Task) -> _Step:
-    selection = plan.selection
-    pruned, recipe = carve(model, selection)
-    claim = Claim(model, pruned, MaskedNetwork(captured, selection.trace, selection.gone), recipe)
-    proof = prove(claim, task.inputs, task.spec.seed, "in_place")
-    return _Step(plan, pruned, recipe, replace(proof, unknown_ops=tuple(selection.trace.unknown)))
-
-
-def _plan(trace: Trace, groups: list[ChannelGroup], task: _Task, ratio: float, widths: Mapping[str, int]) -> _Plan:
-    unfrozen = [group for group in groups if group.frozen is None and group.n_channels > 1]
+def _plan(trace: Trace, groups: list[ChannelGroup], task: Task, ratio: float, widths: Mapping[str, int]) -> Plan:
+    scored = [_scored(task.criterion, group) for group in groups]
+    groups = [group for group, _ in scored]
+    unfrozen = [(group, scores) for group, scores in scored if scores is not None]
     if not unfrozen:
         raise PruneError("No channel of this model can be removed.", _why_nothing(groups))
-    scores = [_scored(task.criterion, group) for group in unfrozen]
+    prunable, scores = [group for group, _ in unfrozen], [values for _, values in unfrozen]
     if ratio == 0:
-        kept = [np.arange(group.n_channels) for group in unfrozen]
+        kept: Sequence[Ids] = [np.arange(group.n_channels) for group in prunable]
     else:
-        totals = [widths.get(group.name, group.n_channels) for group in unfrozen]
-        kept = allocate(unfrozen, scores, totals, ratio, task.spec)
-    return _Plan(groups, scores, Selection(trace, unfrozen, kept))
+        totals = [widths.get(group.name, group.n_channels) for group in prunable]
+        kept = task.choose(prunable, scores, totals, ratio, task.spec)
+    return Plan(groups, scores, Selection(trace, prunable, kept))
 
 
 def _excluded(group: ChannelGroup, spec: PruneSpec) -> ChannelGroup:
@@ -145,11 +194,17 @@ def _excluded(group: ChannelGroup, spec: PruneSpec) -> ChannelGroup:
     return group if pattern is None else replace(group, frozen=f"excluded by {pattern!r}")
 
 
-def _scored(criterion: Criterion, group: ChannelGroup) -> Scores:
-    scores = criterion(group)
+def _scored(criterion: Criterion, group: ChannelGroup) -> tuple[ChannelGroup, Scores | None]:
+    # A group without scores keeps its width; if the criterion cannot rank it, the group says so.
+    if group.frozen is not None or group.n_channels == 1:
+        return group, None
+    try:
+        scores = criterion(group)
+    except NotApplicable as error:
+        return replace(group, frozen=error.message), None
     if not np.isfinite(scores).all():
         raise ModelError(f"The scores of {group.name!r} hold NaN or infinity.", "Check the weights and the data.")
-    return scores
+    return group, scores
 
 
 def _why_nothing(groups: list[ChannelGroup]) -> str:
@@ -159,8 +214,16 @@ def _why_nothing(groups: list[ChannelGroup]) -> str:
     return f"Every group has to stay: {reasons}."
 
 
-def _report(steps: list[_Step], batch: int) -> tuple[GroupReport, ...]:
-    # Describe the groups of the first step, with the widths that the last one left.
+def channel_rows(steps: Sequence[Step], batch: int) -> tuple[GroupReport, ...]:
+    """Describe the groups of the first step, with the widths that the last one left.
+
+    Args:
+        steps: At least one, in order.
+        batch: Examples in one forward pass.
+
+    Returns:
+        One row for each group.
+    """
     first, last = steps[0].plan, steps[-1].plan
     left = {group.name: len(kept) for group, kept in zip(last.selection.groups, last.selection.kept, strict=True)}
     scores = {group.name: values for group, values in zip(first.selection.groups, first.scores, strict=True)}
@@ -175,6 +238,6 @@ def _row(
     return group_report(group, n_kept, ranked, trace, batch)
 
 
-def _worst(steps: list[_Step]) -> ProofReport:
+def worst_proof(steps: Sequence[Step]) -> ProofReport:
     """Return the proof of the step that came closest to failing; it speaks for all."""
     return max((step.proof for step in steps), key=lambda proof: proof.max_relative)

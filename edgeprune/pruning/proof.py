@@ -6,9 +6,9 @@ untrained head of zeros, a norm that scales by zero or a row of equal statistics
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,8 @@ from torch.utils._pytree import tree_map_only
 
 from edgeprune.errors import PruneError
 from edgeprune.pruning.capture import FORWARD_ERRORS, copied, first_line, run, tensors
-from edgeprune.pruning.masking import MaskedNetwork
 from edgeprune.pruning.result import ProofReport
-from edgeprune.pruning.surgery import cut
+from edgeprune.pruning.surgery import cut, refill
 from edgeprune.values.recipe import PruneRecipe
 
 TOLERANCE = 1e-5
@@ -33,6 +32,18 @@ class NotMasked(PruneError):
     """The pruned network computes something else than the masked dense one."""
 
 
+class Reference(Protocol):
+    """The dense network with what was removed masked or bypassed."""
+
+    def run(self, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:
+        """Compute the outputs from the dense network's tensors."""
+        ...
+
+    def masked_norms(self) -> tuple[str, ...]:
+        """Return the norms whose statistics run over the channels that are left."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What is to be proved: that `pruned` computes what `masked` does with the tensors of `dense`.
@@ -40,28 +51,38 @@ class Claim:
     Attributes:
         dense: The network before, in eval mode.
         pruned: The network after, in eval mode.
-        masked: The network before with the removed channels masked.
+        masked: The network before with the removed channels masked, or the removed modules bypassed.
         recipe: What leads from `dense` to `pruned`.
+        mode: "in_place" if `pruned` is `dense` cut, "rewritten" if it is a graph with the cut tensors of `dense`.
     """
 
     dense: nn.Module
     pruned: nn.Module
-    masked: MaskedNetwork
+    masked: Reference
     recipe: PruneRecipe
+    mode: str = "in_place"
 
     def in_double(self) -> Claim:
         """Return the same claim about the networks in float64."""
-        return Claim(copied(self.dense).double(), copied(self.pruned).double(), self.masked, self.recipe)
+        return Claim(copied(self.dense).double(), copied(self.pruned).double(), self.masked, self.recipe, self.mode)
+
+    def pruned_from(self, dense: nn.Module) -> nn.Module:
+        """Return the pruned network with the tensors of `dense`, which is changed if it is the user's own module."""
+        if self.mode == "in_place":
+            cut(dense, self.recipe)
+            return dense
+        pruned = copied(self.pruned)
+        refill(pruned, dense, self.recipe)
+        return pruned
 
 
-def prove(claim: Claim, inputs: Sequence[Any], seed: int, mode: str) -> ProofReport:
+def prove(claim: Claim, inputs: Sequence[Any], seed: int) -> ProofReport:
     """Compare a pruned network with the masked dense one.
 
     Args:
         claim: The networks.
         inputs: Example inputs.
         seed: Of the random inputs and perturbed weights.
-        mode: How the pruned network is run, for the report.
 
     Returns:
         The largest differences.
@@ -87,7 +108,7 @@ def prove(claim: Claim, inputs: Sequence[Any], seed: int, mode: str) -> ProofRep
             f"{TOLERANCE:.0e} allowed; nothing was changed.",
             "Exclude the layers in question, and report the model: this is a gap in a rule of EdgePrune.",
         )
-    return ProofReport(max_abs, relative, TOLERANCE, count, mode, dtype, claim.masked.masked_norms())
+    return ProofReport(max_abs, relative, TOLERANCE, count, claim.mode, dtype, claim.masked.masked_norms())
 
 
 Found = tuple[float, float, int]
@@ -110,9 +131,7 @@ def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
     for own in (True, False):
         dense = claim.dense if own else _perturbed(claim.dense, generator)
         expected = [claim.masked.run(tensors(dense), batch) for batch in batches]
-        pruned = claim.pruned if own else dense
-        if not own:
-            cut(pruned, claim.recipe)
+        pruned = claim.pruned if own else claim.pruned_from(dense)
         for batch, outputs in zip(batches, expected, strict=True):
             absolute, relative = _difference(run(pruned, batch), outputs)
             if _shows_nothing(outputs):

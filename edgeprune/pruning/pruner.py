@@ -11,6 +11,8 @@ from torch.utils._pytree import tree_leaves
 from edgeprune.errors import ModelError, UsageError
 from edgeprune.pruning.capture import checked_run, copied, tensors
 from edgeprune.pruning.exclusion import check_patterns
+from edgeprune.pruning.keeping import between_steps
+from edgeprune.pruning.recovery import Recover
 from edgeprune.pruning.result import PruneResult
 from edgeprune.registry import Registry
 from edgeprune.values.event import Listener, ignore
@@ -25,6 +27,7 @@ def prune(
     *,
     example_inputs: tuple[Tensor, ...],
     calibration: Iterable[Any] | None = None,
+    recover: Recover | None = None,
     listener: Listener = ignore,
 ) -> PruneResult:
     """Prune a model, and prove that what is left computes what it should.
@@ -34,6 +37,8 @@ def prune(
         spec: How to prune.
         example_inputs: Positional arguments of the model's forward, batch first.
         calibration: Loader of (inputs, targets) for criteria that need data.
+        recover: Called as recover(model, recipe) between two steps, to train the model in place; the recipe says what
+            led to it. What is zero stays zero. None goes on to the next step at once.
         listener: Hears of progress.
 
     Returns:
@@ -55,9 +60,12 @@ def prune(
         calibration = list(calibration)  # every step reads it again
     working = copied(model).eval()
     checked_run(working, inputs)
-    result: PruneResult = METHODS.load(spec.method)(working, spec, inputs, calibration, listener)
-    for before, after in zip(model.modules(), result.model.modules(), strict=True):
-        after.training = before.training
+    result: PruneResult = METHODS.load(spec.method)(
+        working, spec, inputs, calibration, listener, between_steps(recover)
+    )
+    modes = {name: module.training for name, module in model.named_modules()}
+    for name, module in result.model.named_modules():
+        module.training = modes[name]
     return result
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from edgeprune.pruning.evidence import checked_loss, cross_entropy, logits_of
 from edgeprune.values.batch import batches
 from edgeprune.values.event import Event, Listener, ignore
+from edgeprune.values.recipe import PruneRecipe
 from edgeprune.values.spec import FinetuneSpec
+
+Recover: TypeAlias = Callable[[nn.Module, PruneRecipe], None]
+"""Trains a model, in place, between two steps; the recipe says what led to it."""
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4

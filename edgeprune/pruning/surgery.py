@@ -11,7 +11,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from edgeprune.errors import ModelError
+from edgeprune.pruning.bypass import remove
 from edgeprune.pruning.capture import canonical_names, copied, tensors
+from edgeprune.pruning.zeroing import checked_masks, zero_entries
 from edgeprune.values.recipe import PruneRecipe, Slice
 
 Value = int | tuple[int, ...]
@@ -47,6 +49,9 @@ def cut(model: nn.Module, recipe: PruneRecipe) -> None:
     modules = dict(model.named_modules())
     for name, attribute, _ in recipe.attributes:
         _check_attribute(modules, name, attribute)
+    masks = checked_masks(model, recipe.zeros)
+    remove(model, recipe.removals)
+    zero_entries(model, {name: mask for name, mask in masks.items() if name in tensors(model)})
     _slice_all(model, kept)
     set_attributes(model, recipe)
 
@@ -99,14 +104,37 @@ def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], list[int]]) -> N
     """Slice each tensor once, and put it back under each of its names."""
     first = canonical_names(model)
     held = tensors(model)
+    sliced = _sliced(first, held, kept)
+    for name, base in first.items():
+        if base in sliced:
+            _put(model, name, held[base], sliced, base)
+
+
+def _sliced(
+    first: Mapping[str, str], held: Mapping[str, Tensor], kept: Mapping[tuple[str, int], list[int]]
+) -> dict[str, Tensor]:
     sliced: dict[str, Tensor] = {}
     for (name, dim), indices in kept.items():
         base = first[name]
         value = sliced.get(base, held[base].detach())
         sliced[base] = value.index_select(dim, torch.tensor(indices, device=value.device)).contiguous()
-    for name, base in first.items():
-        if base in sliced:
-            _put(model, name, held[base], sliced, base)
+    return sliced
+
+
+def refill(pruned: nn.Module, dense: nn.Module, recipe: PruneRecipe) -> None:
+    """Give a pruned network the cut tensors of a dense one.
+
+    Args:
+        pruned: With tensors of the same names, cut; changed.
+        dense: Left as it is.
+        recipe: What was cut.
+    """
+    first, held = canonical_names(dense), tensors(dense)
+    sliced = _sliced(first, held, kept_indices(recipe))
+    with torch.no_grad():
+        for name, tensor in tensors(pruned).items():
+            if name in held:
+                tensor.copy_(sliced.get(first[name], held[name]))
 
 
 def _put(model: nn.Module, name: str, old: Tensor, sliced: dict[str, Tensor], base: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeprune.errors import UsageError
-from edgeprune.values.json import canonical
+from edgeprune.values.json import canonical, from_data, to_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +45,69 @@ class GroupCut:
 
 
 @dataclass(frozen=True, slots=True)
+class Zeros:
+    """The entries of one tensor that are zero.
+
+    Attributes:
+        tensor: Its name in the model's state dict.
+        shape: Of the tensor in the dense model.
+        count: How many entries are zero.
+        mask: One bit for each entry in C order, 1 where it is zero; packed, compressed by zlib, in base64.
+    """
+
+    tensor: str
+    shape: tuple[int, ...]
+    count: int
+    mask: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A module that is no longer run.
+
+    Attributes:
+        module: Its name.
+        bypass: "identity" where its output becomes its input, "zero" where it was added to something and adds nothing.
+    """
+
+    module: str
+    bypass: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputShape:
+    """What one example input was.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Its type, such as "float32".
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
 class PruneRecipe:
-    """Everything needed to cut a fresh model in the same way.
+    """Everything needed to cut a fresh model in the same way: first weights, then modules, then channels.
 
     Attributes:
         cuts: One per group that lost channels, in the order of the forward pass.
         attributes: Module attributes that follow the new shapes: module name, attribute, value.
+        zeros: Weights that are zero, one per tensor, numbered as in the dense model.
+        removals: Modules that are bypassed.
+        inputs: Of the export whose graph was written again; empty where the model's own class runs.
     """
 
     cuts: tuple[GroupCut, ...]
     attributes: tuple[tuple[str, str, int | tuple[int, ...]], ...] = ()
+    zeros: tuple[Zeros, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    inputs: tuple[InputShape, ...] = ()
 
     def to_json(self) -> str:
         """Return the recipe as canonical JSON text."""
-        return canonical({"edgeprune_recipe": 1, "cuts": self.cuts, "attributes": self.attributes})
+        return canonical({"edgeprune_recipe": 1, **to_data(self)})
 
     @classmethod
     def from_json(cls, text: str) -> PruneRecipe:
@@ -76,7 +125,13 @@ class PruneRecipe:
         try:
             data = json.loads(text)
             _version(data)
-            return cls(tuple(_cut(cut) for cut in data["cuts"]), tuple(_attribute(a) for a in data["attributes"]))
+            return cls(
+                tuple(_cut(cut) for cut in data["cuts"]),
+                tuple(_attribute(a) for a in data["attributes"]),
+                tuple(from_data(Zeros, zeros) for zeros in data.get("zeros", ())),
+                tuple(from_data(Removal, removal) for removal in data.get("removals", ())),
+                tuple(from_data(InputShape, shape) for shape in data.get("inputs", ())),
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"This is no prune recipe of version 1 ({error}).", "Prune again to write one.") from error
 

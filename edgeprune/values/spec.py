@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 
 from edgeprune.errors import UnknownName, UsageError
@@ -9,6 +11,11 @@ from edgeprune.values.json import content_id
 
 METHODS = ("weight", "channel", "layer", "connection", "hybrid")
 AMOUNTS = ("ratio", "sparsity", "threshold", "relative_threshold", "nm", "target")
+SCOPES = ("global", "local", "isomorphic")
+HEADS = ("width", "whole")
+SCHEDULES = ("linear", "cubic", "exponential")
+OWN_CRITERIA = {"layer": "layer_loss", "connection": "connection"}
+"""Methods that have one criterion of their own; the others rank by `l1` unless told otherwise."""
 FORMATS = ("onnx", "tflite")
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -19,24 +26,29 @@ class PruneSpec:
 
     Attributes:
         method: One of `METHODS`.
-        criterion: Name of the importance score; larger scores are kept.
+        criterion: Name of the importance score; larger scores are kept. Empty stands for the method's usual one.
         ratio: Share of channels or layers to remove, in [0, 1).
         sparsity: Share of weights to set to zero, in [0, 1).
         threshold: Absolute threshold θ: weights with |w| < θ go.
         relative_threshold: α: weights with |w| < α·max|w| of their tensor go.
         nm: Pattern "N:M": of every M weights in a row, N stay.
         target: Bound on a measured quantity, such as "latency <= 0.5x".
-        scope: "global" ranks all groups together, "local" takes the same share from each.
+        scope: "global" ranks all groups together, "local" takes the same share from each, "isomorphic" takes the same
+            share from each set of groups of equal structure and ranks within it.
         steps: Number of prunes in which the amount is reached; fine-tuning may run between them.
+        schedule: How the amount grows over the steps, one of `SCHEDULES`.
         round_to: Kept widths are rounded to the nearest multiple of this.
         exclude: Patterns (`fnmatch`) of module names that keep their width.
         seed: Of every random choice.
+        heads: What goes from attention: "width" takes the same channels from every head, "whole" takes whole heads.
+        rewrite: Whether a model whose code holds a width as a number may become its exported graph, written again;
+            if not, or where that is not proved, these channels stay.
 
     Exactly one of the six amounts is given.
     """
 
     method: str = "channel"
-    criterion: str = "l1"
+    criterion: str = ""
     ratio: float | None = None
     sparsity: float | None = None
     threshold: float | None = None
@@ -48,12 +60,21 @@ class PruneSpec:
     round_to: int = 1
     exclude: tuple[str, ...] = ()
     seed: int = 0
+    schedule: str = "linear"
+    heads: str = "width"
+    rewrite: bool = True
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UnknownName("pruning method", self.method, METHODS)
-        if self.scope not in ("global", "local"):
-            raise UnknownName("scope", self.scope, ("global", "local"))
+        for kind, name, known in (
+            ("pruning method", self.method, METHODS),
+            ("scope", self.scope, SCOPES),
+            ("schedule", self.schedule, SCHEDULES),
+            ("kind of head pruning", self.heads, HEADS),
+        ):
+            if name not in known:
+                raise UnknownName(kind, name, known)
+        if not self.criterion:
+            object.__setattr__(self, "criterion", OWN_CRITERIA.get(self.method, "l1"))
         given = [name for name in AMOUNTS if getattr(self, name) is not None]
         if len(given) != 1:
             raise UsageError(
@@ -67,6 +88,55 @@ class PruneSpec:
         for name in ("steps", "round_to"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is less than 1.", "Give a whole number from 1.")
+        self._check_thresholds()
+
+    def _check_thresholds(self) -> None:
+        if self.threshold is not None and not 0 < self.threshold < math.inf:
+            raise UsageError(f"threshold {self.threshold} is no magnitude.", "Give a number above 0, such as 0.01.")
+        if self.relative_threshold is not None and not 0 < self.relative_threshold <= 1:
+            step = "Give a share of the largest weight, such as 0.1."
+            raise UsageError(f"relative_threshold {self.relative_threshold} is outside (0, 1].", step)
+        if self.nm is not None:
+            parse_nm(self.nm)
+        unbounded = self.threshold is not None or self.relative_threshold is not None
+        if unbounded and self.steps > 1 and self.schedule == "exponential":
+            raise UsageError(
+                "The exponential schedule needs a share, and a threshold is none.", "Take 'linear' or 'cubic'."
+            )
+
+    @property
+    def amount(self) -> tuple[str, float | str]:
+        """Name and value of the one amount that is given."""
+        name = next(name for name in AMOUNTS if getattr(self, name) is not None)
+        return name, getattr(self, name)
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages: "channel-taylor 50 %", "weight-l1 threshold 0.01"."""
+        name, value = self.amount
+        if name in ("ratio", "sparsity"):
+            return f"{self.method}-{self.criterion} {100 * float(value):.0f} %"
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{self.method}-{self.criterion} {name.replace('_', ' ')} {text}"
+
+
+def parse_nm(pattern: str) -> tuple[int, int]:
+    """Read a pattern such as "2:4".
+
+    Args:
+        pattern: "N:M".
+
+    Returns:
+        N and M, 1 <= N < M.
+
+    Raises:
+        UsageError: It is no such pattern.
+    """
+    found = re.fullmatch(r"(\d+):(\d+)", pattern)
+    kept, block = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= kept < block:
+        raise UsageError(f"{pattern!r} is no N:M pattern.", 'Give one such as "2:4": of every 4 weights, 2 stay.')
+    return kept, block
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +151,7 @@ class FinetuneSpec:
         temperature: Of the soft targets.
         recalibration_batches: Training batches from which batch norm's running statistics are re-estimated.
         seed: Of the loop.
+        sparsity_weight: Of the L1 norm of batch norm's scales in the loss (network slimming); 0 leaves it out.
     """
 
     epochs: int = 1
@@ -90,8 +161,11 @@ class FinetuneSpec:
     temperature: float = 2.0
     recalibration_batches: int = 16
     seed: int = 0
+    sparsity_weight: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.sparsity_weight < math.inf:
+            raise UsageError(f"sparsity_weight {self.sparsity_weight} is negative.", "Give 0 or, say, 1e-4.")
         if self.optimizer not in ("sgd", "adamw"):
             raise UnknownName("optimizer", self.optimizer, ("sgd", "adamw"))
         if self.epochs < 0 or not 0 <= self.distillation_ratio <= 1 or self.learning_rate <= 0 or self.temperature <= 0:

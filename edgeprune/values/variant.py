@@ -52,5 +52,5 @@ class Variant:
     @property
     def label(self) -> str:
         """A short name for tables and messages: "channel-taylor 50 % onnx int8"."""
-        pruned = f"{self.method}-{self.criterion} {100 * self.ratio:.0f} %" if self.prune else "dense"
+        pruned = self.prune.label if self.prune else "dense"
         return f"{pruned} {self.export.format} {self.export.precision}"
