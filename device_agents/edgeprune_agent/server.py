@@ -25,6 +25,7 @@ _BUSY_S, _WAIT_S, _FOLLOW_S, _IDLE_S = 0.0, 0.01, 0.1, 1.0
 _STEPS_S = 0.05
 """How long steps may be taken before messages are looked at again."""
 _MAX_OPEN_REQUESTS = 256
+_KEPT_BYTES = 16 << 20
 _CROWDED_BYTES = 1 << 20
 
 
@@ -172,6 +173,14 @@ def _result(number: int, answer: Answer) -> Message:
         raise AgentError("E_LIMIT", f"The answer does not fit into a message: {error}.") from error
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed for the next frame, instead of giving it back and faulting in every page again.
+
+    It learns from the first large block that is freed to keep up to twice as much; the block itself is never touched.
+    """
+    bytes(_KEPT_BYTES)
+
+
 def main(argv: List[str]) -> int:
     """Serve one host on standard input and output, or hosts on a terminal.
 
@@ -189,6 +198,7 @@ def main(argv: List[str]) -> int:
     parser.add_argument("--baud", type=int, default=0, help="speed of --tty; as it is set unless given")
     options = parser.parse_args(argv)
     os.umask(0o077)
+    keep_freed_memory()
     # Standard output is for frames alone: whatever anybody prints from here on goes to standard error.
     sink = os.dup(1)
     os.dup2(2, 1)

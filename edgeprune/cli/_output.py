@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,22 @@ class Output:
         """Print a line for a person on stderr."""
         if not self._quiet:
             self._err.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    def confirm(self, question: str) -> bool:
+        """Ask a person a question.
+
+        Args:
+            question: Answered by y or n.
+
+        Returns:
+            Whether the answer is yes; where nobody can answer, it is no.
+        """
+        self._progress.stop()
+        if not sys.stdin.isatty():
+            return False
+        self._err.print(question, end="[y/N] ", soft_wrap=True, markup=False, highlight=False)
+        self._err.file.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def fail(self, kind: str, message: str, next_step: str) -> None:
         """Print an error: JSON on stdout where JSON was asked for, else two lines on stderr."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import paramiko
 from paramiko.pkey import PublicBlob
 
+from edgeprune.devices.replies import clean_text
 from edgeprune.devices.ssh_config import Host
 from edgeprune.devices.ssh_known_hosts import HostKey
 from edgeprune.errors import ConnectFailed
@@ -50,8 +51,9 @@ def log_in(link: paramiko.Transport, host: Host) -> None:
         ConnectFailed: The server takes none.
     """
     tried: list[str] = []
+    skipped: list[str] = []
     with contextlib.closing(paramiko.Agent()) as agent:
-        for name, key in _keys(host, agent, tried):
+        for name, key in _keys(host, agent, skipped):
             tried.append(name)
             if _offer(link, host, key):
                 return
@@ -62,7 +64,7 @@ def log_in(link: paramiko.Transport, host: Host) -> None:
             return
         del _passwords[str(host)]
         tried.append("the password")
-    offered = f"it was offered {', '.join(tried)}" if tried else "there was no key to offer"
+    offered = "; ".join([f"it was offered {', '.join(tried)}" if tried else "there was no key to offer", *skipped])
     raise ConnectFailed(
         f"{host} refused the login: {offered}.",
         f"Put a key there: ssh-copy-id -p {host.port} {host.user}@{host.hostname}; see docs/devices/ssh.md.",
@@ -72,11 +74,13 @@ def log_in(link: paramiko.Transport, host: Host) -> None:
 def _offer(link: paramiko.Transport, host: Host, key: paramiko.PKey) -> bool:
     try:
         return not link.auth_publickey(host.user, key)  # a list of what else is asked for, if this is not enough
-    except paramiko.AuthenticationException:
-        return False
+    except paramiko.SSHException:
+        if link.is_active():
+            return False
+        raise  # it hung up, as servers do after some wrong keys
 
 
-def _keys(host: Host, agent: paramiko.Agent, tried: list[str]) -> Iterator[tuple[str, paramiko.PKey]]:
+def _keys(host: Host, agent: paramiko.Agent, skipped: list[str]) -> Iterator[tuple[str, paramiko.PKey]]:
     """Yield keys in the order in which OpenSSH offers them: those of the agent that are configured, then files."""
     configured = {_public_blob(path) for path in host.identity_files} - {None}
     held = list(agent.get_keys())
@@ -92,10 +96,10 @@ def _keys(host: Host, agent: paramiko.Agent, tried: list[str]) -> Iterator[tuple
             continue
         try:
             yield str(path), paramiko.PKey.from_path(path)
-        except paramiko.PasswordRequiredException:
-            tried.append(f"not {path}, which needs its passphrase (ssh-add it)")
-        except (paramiko.SSHException, ValueError, OSError, TypeError) as error:
-            tried.append(f"not {path}, which cannot be read ({type(error).__name__})")
+        except (paramiko.PasswordRequiredException, TypeError):  # a TypeError is how its parser asks for a passphrase
+            skipped.append(f"{path} needs its passphrase, so ssh-add it")
+        except (paramiko.SSHException, ValueError, OSError) as error:
+            skipped.append(f"{path} cannot be read: {clean_text(error, 100)}")
 
 
 def _public_blob(path: Path) -> bytes | None:

@@ -72,7 +72,7 @@ def look_up(address: SshAddress) -> Host:
     program = shutil.which("ssh")
     settings = _ask_ssh(program, address) if program else _ask_paramiko(address)
     hostname = settings.get("hostname", [address.host])[0]
-    port = address.port or int(settings.get("port", [str(SSH_PORT)])[0])
+    port = address.port or _number(settings.get("port", [str(SSH_PORT)])[0])
     user = address.user or settings.get("user", [""])[0] or getpass.getuser()
     tokens = {"%%": "%", "%d": str(Path.home()), "%h": hostname, "%n": address.host, "%p": str(port), "%r": user}
     alias = _setting(settings, "hostkeyalias")
@@ -132,6 +132,12 @@ def _ask_paramiko(address: SshAddress) -> dict[str, list[str]]:
     except (paramiko.ConfigParseError, paramiko.CouldNotCanonicalize, OSError, ValueError) as error:
         raise ConfigError(f"It cannot be read: {error}.", "Correct it.", path=str(path)) from error
     return settings | {key: value if isinstance(value, list) else [value] for key, value in found.items()}
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ConfigError(f"The configuration of ssh has a port {text!r}.", "Correct it.")
+    return int(text)
 
 
 def _setting(settings: Mapping[str, list[str]], key: str) -> str:

@@ -43,7 +43,7 @@ class PatientSocket:
     """
 
     def __init__(self, wrapped: Any) -> None:
-        self._wrapped = wrapped
+        self._wrapped, self._direct = wrapped, isinstance(wrapped, socket.socket)
         self._stalled_at: float | None = None
         self._closed = False  # paramiko looks at it
         self.deadline: Deadline | None = None
@@ -76,6 +76,9 @@ class PatientSocket:
     def recv(self, size: int) -> bytes:
         """Return what came, at most `size` bytes."""
         data: bytes = self._wrapped.recv(size)
+        if self._direct:
+            # A server holds back its next small packet until we have acknowledged the last one.
+            self._wrapped.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return data
 
     def settimeout(self, seconds: float) -> None:
@@ -83,8 +86,11 @@ class PatientSocket:
         self._wrapped.settimeout(seconds)
 
     def close(self) -> None:
-        """Close it; may be called again."""
+        """Close it, and wake whoever reads from it; may be called again."""
         self._closed = True
+        if self._direct:
+            with contextlib.suppress(OSError):
+                self._wrapped.shutdown(socket.SHUT_RDWR)
         self._wrapped.close()
 
 
@@ -121,8 +127,8 @@ class Link:
 
     def close(self) -> None:
         """End the connection and its thread."""
-        self.transport.close()
         self.socket.close()
+        self.transport.close()
         if self.transport.is_alive() and self.transport is not threading.current_thread():
             self.transport.join(_GONE_S)
 
@@ -132,6 +138,7 @@ class Links:
 
     def __init__(self) -> None:
         self._links: list[Link] = []
+        self._jumps = 0
 
     @contextlib.contextmanager
     def cut_at(self, deadline: Deadline) -> Iterator[None]:
@@ -197,7 +204,8 @@ class Links:
         return connected
 
     def _jump(self, host: Host, deadline: Deadline) -> Any:
-        if len(self._links) + len(host.jumps) > _MOST_JUMPS:
+        self._jumps += 1
+        if self._jumps > _MOST_JUMPS:
             raise ConnectFailed(f"The way to {host} goes over too many jump hosts.", "See to ProxyJump.")
         before = look_up(_jump_address(host.jumps[-1]))
         if len(host.jumps) > 1:

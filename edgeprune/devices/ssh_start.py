@@ -56,14 +56,11 @@ def start_agent(stream: Transport, address: SshAddress, deadline: Deadline) -> b
     packed = agent.read_bytes()
     order = {"sha": agent.stem, "size": len(packed), "root": address.root, "quota": address.quota_bytes}
     heard = b""
-    try:
-        stream.send(json.dumps(order).encode("ascii") + b"\n", deadline)
-        heard, wanted = _listen(stream, deadline, heard)
-        if wanted:
-            stream.send(packed, deadline)
-            heard, _ = _listen(stream, deadline, heard)
-    except LinkClosed as error:
-        raise ConnectFailed(f"{error.message}{_quote(heard)}", _NEXT_STEP) from error
+    stream.send(json.dumps(order).encode("ascii") + b"\n", deadline)
+    heard, wanted = _listen(stream, deadline, heard)
+    if wanted:
+        stream.send(packed, deadline)
+        heard, _ = _listen(stream, deadline, heard)
     return heard
 
 
@@ -74,14 +71,17 @@ def _listen(stream: Transport, deadline: Deadline, heard: bytes) -> tuple[bytes,
         if wish:
             return before + after, True
         if len(heard) > wire.NOISE_BYTES:
-            raise ConnectFailed(f"There is no agent{_quote(heard)}.", "See what the board runs at login.")
-        piece = stream.receive(deadline)
+            raise ConnectFailed(f"There is no agent.{_quote(heard)}", "See what the board runs at login.")
+        try:
+            piece = stream.receive(deadline)
+        except LinkClosed as error:
+            raise ConnectFailed(f"{error.message}{_quote(heard)}", _NEXT_STEP) from error
         if not piece:
-            raise ConnectFailed(f"No agent started in time{_quote(heard)}.", "See whether the board is overloaded.")
+            raise ConnectFailed(f"No agent started in time.{_quote(heard)}", "See whether the board is overloaded.")
         heard += piece
     return heard, False
 
 
 def _quote(heard: bytes) -> str:
     said = clean_text(heard[-200:].decode("utf-8", "replace"), 200)
-    return f"; the other side said {said!r}" if said else ""
+    return f" The other side said: {said!r}." if said else ""

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 from edgeprune.devices import connect, session
 from edgeprune.devices.local import LocalTransport
 from edgeprune.errors import LinkClosed
+
+sys.path.append(str(Path(__file__).parent))  # for ssh_server, which the contracts share
 
 SPEC = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.01, "warmup_runs": 1,

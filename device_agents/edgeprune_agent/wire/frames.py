@@ -36,13 +36,13 @@ class Frame(NamedTuple):
     lane: int
     payload: bytes
 
-    def encode(self) -> bytes:
-        """Return its bytes: header, payload, CRC."""
+    def encode(self, prefix: bytes = b"") -> bytes:
+        """Return its bytes, header, payload and CRC, behind a prefix."""
         first = PROTOCOL[1] << 4 | self.kind
         length = len(self.payload).to_bytes(3, "big")
         head = _HEADER.pack(first, self.flags, self.session, self.packet, self.sequence, self.lane, length)
         crc = zlib.crc32(self.payload, zlib.crc32(head))
-        return b"".join((head, self.payload, _LENGTH.pack(crc)))
+        return b"".join((prefix, head, self.payload, _LENGTH.pack(crc)))
 
 
 def decode_frame(raw: bytes, max_frame: int = MAX_FRAME_BYTES) -> Frame:
@@ -69,7 +69,7 @@ def decode_frame(raw: bytes, max_frame: int = MAX_FRAME_BYTES) -> Frame:
         raise WireError("a frame whose checksum is wrong")
     if first >> 4 != PROTOCOL[1] or first & 15 > TUNE or flags & 0xF0 or lane > EVENTS or session == 0:
         raise WireError(f"a frame with header {bytes(view[: _HEADER.size]).hex()}")
-    return Frame(first & 15, flags, session, packet, sequence, lane, bytes(view[_HEADER.size : -_LENGTH.size]))
+    return Frame(first & 15, flags, session, packet, sequence, lane, raw[_HEADER.size : -_LENGTH.size])
 
 
 class StreamReader:
@@ -106,7 +106,9 @@ class StreamReader:
             end = start + _LENGTH.size + size
             if len(self._buffer) < end:
                 break
-            frames.append(self._accept(bytes(self._buffer[start + _LENGTH.size : end])))
+            with memoryview(self._buffer) as view:
+                raw = bytes(view[start + _LENGTH.size : end])
+            frames.append(self._accept(raw))
             start = end
         del self._buffer[:start]
         return frames
@@ -145,6 +147,8 @@ class Lanes:
         self._sequence[lane] = (frame.sequence + 1) & 0xFFFF
         if bool(frame.flags & FIRST) == self._open[lane]:
             raise WireError(f"lane {lane}: a message within a message")
+        if not self._open[lane] and frame.flags & LAST:
+            return decode_message(frame.payload)
         parts = self._parts[lane]
         if len(parts) + len(frame.payload) > MAX_MESSAGE_BYTES:
             raise WireError(f"lane {lane}: a message over the limit")
@@ -203,6 +207,6 @@ class StreamWriter:
         return b""
 
     def _number(self, kind: int, flags: int, sequence: int, lane: int, payload: bytes) -> bytes:
-        raw = Frame(kind, flags, self.session, self._packet, sequence, lane, payload).encode()
+        frame = Frame(kind, flags, self.session, self._packet, sequence, lane, payload)
         self._packet = (self._packet + 1) & 0xFFFF
-        return _LENGTH.pack(len(raw)) + raw
+        return frame.encode(_LENGTH.pack(_OVERHEAD + len(payload)))
