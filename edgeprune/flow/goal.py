@@ -9,7 +9,8 @@ from edgeprune import units
 from edgeprune.config import Config
 from edgeprune.errors import UsageError
 from edgeprune.searching import Candidate, grid, within_budget
-from edgeprune.values.choice import Constraint
+from edgeprune.values.choice import Constraint, Objective
+from edgeprune.values.device import DeviceProfile
 from edgeprune.values.plan import BenchPlan
 from edgeprune.values.spec import ExportSpec, PruneSpec
 
@@ -64,11 +65,28 @@ class Goal:
         if time_s is not None and time_s <= 0:
             raise UsageError(f"{device_time!r} leaves no time on the board.", "Give a duration such as 10m.")
         return cls(
-            tuple(minimize) or config.goal.minimize,
+            tuple(Objective(quantity).quantity for quantity in minimize) or config.goal.minimize,
             tuple(bounds.values()),
             trials or config.search.trials,
             time_s,
             plan or config.search.plan,
+        )
+
+
+def check_measurable(goal: Goal, profile: DeviceProfile) -> None:
+    """Refuse a bound that this device cannot judge, before anything is done for it.
+
+    Args:
+        goal: What is wanted.
+        profile: Of the device.
+
+    Raises:
+        UsageError: Energy is bounded, and the device has no meter.
+    """
+    bound = next((constraint for constraint in goal.constraints if constraint.quantity == "energy"), None)
+    if bound is not None and profile.meter == "none":
+        raise UsageError(
+            f"{bound} cannot be judged: the device {profile.name} has no meter.", "Drop the bound, or name its meter."
         )
 
 

@@ -15,7 +15,7 @@ from edgeprune.choosing import pareto
 from edgeprune.config import Config
 from edgeprune.devices import Session, connect, resolve
 from edgeprune.errors import DeviceError, ReleaseError
-from edgeprune.flow.goal import Goal, candidates
+from edgeprune.flow.goal import Goal, candidates, check_measurable
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
 from edgeprune.flow.rounds import Entry, Rounds, with_host_accuracy
@@ -57,6 +57,7 @@ def run(
     """
     started = time.monotonic()
     project, profile = Project(config), resolve(device, config.devices)
+    check_measurable(goal, profile)
     with RunStore.open(store_url or config.store.url, config.folder) as store:
         with connect(profile, exclusive=False) as session:
             info = session.info
