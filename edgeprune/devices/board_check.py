@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgeprune.devices.address import LocalAddress, SshAddress, parse_address
 from edgeprune.devices.profiles import BoardType, board_types
-from edgeprune.values.device import DeviceInfo, DeviceProfile
+from edgeprune.values.device import DeviceInfo, DeviceProfile, RuntimeInfo
 
 GENERIC = "generic-linux"
 _PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
@@ -41,18 +41,15 @@ class BoardCheck:
         board: The profile that fits.
         title: Its title.
         listed: The profile that the user's list names, or "".
+        agrees: Whether that one fits, too.
         lacks: Runtimes that are missing.
     """
 
     board: str
     title: str
     listed: str
+    agrees: bool
     lacks: tuple[Lack, ...]
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the list names no other profile than the one that fits."""
-        return self.listed in ("", self.board)
 
 
 def check_board(profile: DeviceProfile, info: DeviceInfo) -> BoardCheck:
@@ -65,16 +62,13 @@ def check_board(profile: DeviceProfile, info: DeviceInfo) -> BoardCheck:
     Returns:
         What fits and what is missing.
     """
-    fitting = fitting_board(info, board_types())
-    address = parse_address(profile.address)
-    root = address.root if isinstance(address, SshAddress) else ""
-    python = sys.executable if isinstance(address, LocalAddress) else ""
-    lacks = tuple(
-        Lack(runtime.name, runtime.reason, *_remedy(runtime.name, info, fitting, root, python))
-        for runtime in info.runtimes
-        if runtime.version is None
-    )
-    return BoardCheck(fitting.name, fitting.title, profile.board, lacks)
+    known = board_types()
+    fitting, listed = fitting_board(info, known), known.get(profile.board)
+    # What the user says of a board that does not name itself counts, as far as the processor allows it.
+    believed = listed is not None and fitting.name.startswith(GENERIC) and info.arch in listed.architectures
+    board = listed if listed is not None and believed else fitting
+    lacks = tuple(_lack(runtime, profile, info, board) for runtime in info.runtimes if runtime.version is None)
+    return BoardCheck(board.name, board.title, profile.board, profile.board in ("", board.name), lacks)
 
 
 def fitting_board(info: DeviceInfo, known: Mapping[str, BoardType]) -> BoardType:
@@ -88,29 +82,51 @@ def fitting_board(info: DeviceInfo, known: Mapping[str, BoardType]) -> BoardType
         The profile with the longest match.
     """
     able = [board for board in known.values() if info.arch in board.architectures]
-    named = [board for board in able if _names(board, info.model)]
-    if named:
-        return max(named, key=lambda board: len(str(board.facts["device_tree_model"].value)))
-    generic = [board for board in able if board.name.startswith(GENERIC)]
-    return min(generic, key=lambda board: len(board.architectures)) if generic else known[GENERIC]
+    best = max(able, key=lambda board: _match(board, info.model), default=None)
+    return best if best is not None and _match(best, info.model) else generic_board(info.arch, known)
 
 
-def _names(board: BoardType, model: str) -> bool:
-    fact = board.facts.get("device_tree_model")
-    return fact is not None and model.startswith(str(fact.value))
+def generic_board(arch: str, known: Mapping[str, BoardType]) -> BoardType:
+    """Return the profile of any Linux board of an architecture.
+
+    Args:
+        arch: As `uname -m` says.
+        known: Profiles by name.
+
+    Returns:
+        The most special one that has it.
+    """
+    able = [board for board in known.values() if board.name.startswith(GENERIC) and arch in board.architectures]
+    return min(able, key=lambda board: len(board.architectures), default=known[GENERIC])
 
 
-def _remedy(runtime: str, info: DeviceInfo, board: BoardType, root: str, python: str) -> tuple[str, str]:
-    version = tuple(int(part) for part in info.python.split(".")[:2] if part.isdigit())
-    minor = "_".join(map(str, version))
-    fact = board.facts.get(f"{runtime}_python{minor}")
-    wanted = str(fact.value) if fact else _PACKAGES.get(runtime, runtime)
-    if wanted == "none":
-        return "", f"pip has no {_PACKAGES.get(runtime, runtime)} for Python {info.python} on {info.arch}."
-    note = "" if fact else f"Not known to exist for Python {info.python} on this board; pip will tell."
-    if python:
-        return f"{shlex.quote(python)} -m pip install {shlex.quote(wanted)}", note
-    # A venv, since distributions refuse pip outside of one (PEP 668), and the starter looks for this very one.
+def _match(board: BoardType, model: str) -> int:
+    names = [str(fact.value) for key, fact in board.facts.items() if key.startswith("device_tree_model")]
+    return max((len(name) for name in names if model.startswith(name)), default=0)
+
+
+def _lack(runtime: RuntimeInfo, profile: DeviceProfile, info: DeviceInfo, board: BoardType) -> Lack:
+    name, pip_name = runtime.name, _PACKAGES.get(runtime.name, runtime.name)
+    if command := board.facts.get(f"{name}_command"):
+        return Lack(name, runtime.reason, str(command.value), command.source)
+    # Which wheels there are is a matter of processor and Python; only where the board says nothing of its own.
+    facts = {**generic_board(info.arch, board_types()).facts, **board.facts}
+    minor = "_".join(info.python.split(".")[:2])
+    fact = board.facts.get(f"{name}_any_python") or facts.get(f"{name}_python{minor}")
+    if fact and fact.value == "none":
+        return Lack(name, runtime.reason, "", f"pip has none for Python {info.python} on {info.arch}.")
+    note = "" if fact else f"Not known to exist for Python {info.python} on {info.arch}; pip will tell."
+    package = str(fact.value) if fact else pip_name
+    return Lack(name, runtime.reason, _pip_command(profile, board, package), note)
+
+
+def _pip_command(profile: DeviceProfile, board: BoardType, package: str) -> str:
+    address = parse_address(profile.address)
+    install = f"-m pip install {shlex.quote(package)}"
+    if isinstance(address, LocalAddress):
+        return f"{shlex.quote(sys.executable)} {install}"
+    # A venv, since distributions refuse pip outside of one (PEP 668), and the agent is started by this very one.
+    root = address.root if isinstance(address, SshAddress) else ""
     venv = shlex.quote(f"{root}/venv") if root else "~/.edgeprune/venv"
-    system = " --system-site-packages" if board.facts.get("system_site_packages") else ""
-    return f"python3 -m venv{system} {venv} && {venv}/bin/python3 -m pip install {shlex.quote(wanted)}", note
+    system = " --system-site-packages" if "system_site_packages" in board.facts else ""
+    return f"python3 -m venv{system} {venv} && {venv}/bin/python3 {install}"

@@ -12,9 +12,9 @@ from pathlib import Path
 from edgeprune import units
 from edgeprune.config import Config
 from edgeprune.devices import connect, resolve
+from edgeprune.devices.board_check import check_board
 from edgeprune.errors import EdgePruneError
 from edgeprune.flow.project import Project
-from edgeprune.values.device import DeviceInfo
 
 MIN_FREE_BYTES = 2 * 2**30
 """Space that a search of ordinary networks may need on the host."""
@@ -93,16 +93,16 @@ def _project(config: Config) -> Iterator[Finding]:
 
 def _board(device: str, config: Config | None) -> Iterator[Finding]:
     try:
-        with connect(resolve(device, config.devices if config else None), exclusive=False) as session:
+        profile = resolve(device, config.devices if config else None)
+        with connect(profile, exclusive=False) as session:
             info = session.info
     except EdgePruneError as error:
         yield Finding(f"device {device}", False, error.message, error.next_step)
         return
     yield Finding(f"device {device}", True, f"{info.model}, {info.os}, agent {info.agent}")
-    yield from _runtimes(info)
-
-
-def _runtimes(info: DeviceInfo) -> Iterator[Finding]:
+    check = check_board(profile, info)
+    yield Finding("  profile", check.agrees, check.title, f"Correct the profile of {profile.name}: {check.board}.")
+    fixes = {lack.runtime: f"Run there: {lack.command}" if lack.command else lack.note for lack in check.lacks}
     for runtime in info.runtimes:
-        fix = f"Install it on the board; without it the board runs no {runtime.name} model."
-        yield Finding(f"  {runtime.name}", runtime.version is not None, runtime.version or runtime.reason, fix)
+        found = runtime.version or runtime.reason
+        yield Finding(f"  {runtime.name}", runtime.version is not None, found, fixes.get(runtime.name, ""))
