@@ -10,7 +10,7 @@ from edgeprune_agent import wire
 from edgeprune_agent.wire import AgentError, Frame, Link, Message, StreamLink, WireError
 
 _READ_BYTES = 256 * 1024
-_CROWDED_BYTES = 8 << 20
+CROWDED_BYTES = 8 << 20
 """Hear no more while the host does not read what it was sent."""
 
 
@@ -71,7 +71,7 @@ class Channel:
         wanted = {}
         if self.waiting_bytes:
             wanted[self._sink] = selectors.EVENT_WRITE
-        if self.waiting_bytes < _CROWDED_BYTES:
+        if self.waiting_bytes < CROWDED_BYTES:
             wanted[self._source] = wanted.get(self._source, 0) | selectors.EVENT_READ
         for fd, events in wanted.items():
             self._selector.register(fd, events)

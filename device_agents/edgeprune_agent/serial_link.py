@@ -9,7 +9,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from edgeprune_agent import wire
-from edgeprune_agent.channel import Channel
+from edgeprune_agent.channel import CROWDED_BYTES, Channel
 from edgeprune_agent.tty_port import TtyPort, supported
 from edgeprune_agent.wire import Frame, Message
 
@@ -57,6 +57,8 @@ class SerialChannel(Channel):
 
     def _select(self, patience_s: float) -> bool:
         now = time.monotonic()
+        crowded = self.waiting_bytes >= CROWDED_BYTES
+        self._line.receiver.grant(0 if crowded else wire.SPAN, now)
         self._fill(now)
         delay_s = self._pace.delay_s(_SLACK_S, now)
         wake_s = max(self._line.wake_at() - now, delay_s)

@@ -101,14 +101,16 @@ class AgentClient:
             arguments = {"sha": sha, "size": size, "epoch": epoch}
             answer = self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S))
             received = integer(self._read(answer.data), "offset", size)
-            sent, link = file.seek(received), self._connection.link
+            link = self._connection.link
+            codec = _best_codec(file, size) if link.packs else wire.RAW
+            sent = file.seek(received)
             progress(received)
             while received < size:
                 while sent < size and sent - received < link.window_bytes:
                     piece = file.read(min(link.chunk_bytes, size - sent))
                     if not piece:
                         raise RemoteError("E_HASH", "The file became shorter while it was sent.", "Send it again.")
-                    self._connection.post(wire.chunk_message(exchange.number, sent, piece))
+                    self._connection.post(wire.chunk_message(exchange.number, sent, piece, codec))
                     sent += len(piece)
                 received = self._credit(exchange, received, sent)
                 progress(received)
@@ -204,3 +206,11 @@ class AgentClient:
             return reader()
         except WireError as error:
             raise ProtocolError(f"{self.name} broke the protocol: {error}.", "Connect again.") from error
+
+
+def _best_codec(file: BinaryIO, size: int) -> int:
+    samples = []
+    for start in (0, size // 2, size - wire.SAMPLE_BYTES):
+        file.seek(max(0, start))
+        samples.append(file.read(wire.SAMPLE_BYTES))
+    return wire.best_codec(samples)

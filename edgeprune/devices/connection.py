@@ -197,8 +197,10 @@ class Connection:
         return not self.closing and number in self._exchanges
 
     def forget(self, number: int) -> None:
-        """Let go of an exchange: what still comes for it is dropped."""
-        self._exchanges.pop(number, None)
+        """Let go of an exchange: what still comes for it is dropped, and what was to be sent of a file for it."""
+        with self._wake:
+            self._exchanges.pop(number, None)
+            self._link.drop(number)
 
     def post(self, message: Message, *, strict: bool = True) -> None:
         """Queue a message.

@@ -29,7 +29,9 @@ from edgeprune.errors import ConnectFailed
 BLOCK_BYTES = 700
 _SLACK_S = 0.1
 _HEARD_BYTES = 64 * 1024
+_WORDS_BYTES = 200
 _FLIGHT = 8
+_LOGIN_S = 5.0
 _WAKE = b"\x15\r"  # clears what somebody left half typed
 _INTERRUPT = b"\x03"
 _ASK_SHELL, _SHELL = b" echo EP$((6*7))OK\r", re.compile(rb"EP42OK")
@@ -55,7 +57,7 @@ class Console:
 
     def __init__(self, port: SerialPort, login: str, ask: Callable[[str], str], deadline: Deadline) -> None:
         self._port, self._login, self._ask, self._deadline = port, login, ask, deadline
-        self._heard = self._before = b""
+        self._heard = self._before = self._last_words = b""
         self._failures = 0
         self._asked = False
 
@@ -68,10 +70,9 @@ class Console:
         Raises:
             ConnectFailed: There is nothing that answers, or that could start it.
         """
-        said = b""
         while not self._deadline.expired:
             self._type(_WAKE)
-            said = self._listen() or said
+            said = self._listen()
             if self._expect(_AGENT, 0.0):
                 return self._heard
             if _LOGIN.search(said[-400:]):
@@ -83,7 +84,8 @@ class Console:
                     return self._heard
             elif self._probe():
                 return self._heard
-        quoted = f" but {clean_text(said[-200:].decode('utf-8', 'replace'), 200)!r}" if said else ""
+        words = clean_text(self._last_words.decode("utf-8", "replace"))
+        quoted = f" but {words!r}" if words else ""
         raise ConnectFailed(
             f"There is neither an agent nor a shell at the other end{quoted}.",
             "See to the cable, its speed, and whether the board is on.",
@@ -96,6 +98,7 @@ class Console:
     def _hear(self, seconds: float) -> bool:
         data = self._port.read(Deadline(min(seconds, self._deadline.remaining_s)))
         self._heard = (self._heard + data)[-_HEARD_BYTES:]
+        self._last_words = (self._last_words + data)[-_WORDS_BYTES:]
         return bool(data)
 
     def _listen(self) -> bytes:
@@ -139,11 +142,22 @@ class Console:
         if self._asked:
             raise ConnectFailed(f"The console refused the login of {self._login}.", "See to the name and password.")
         self._type(self._login.encode() + b"\r")
-        if self._expect(_PASSWORD.pattern, 5.0):
+        if self._asks_password():
             self._asked = True
             self._type(self._ask(f"Password of {self._login} on the console: ").encode() + b"\r")
             self._hear(5.0)
             self._listen()
+
+    def _asks_password(self) -> bool:
+        # Where it goes quiet after some words, a shell may have greeted instead.
+        until = Deadline(_LOGIN_S)
+        while not until.expired and not self._deadline.expired:
+            heard = self._hear(1.0)
+            if _PASSWORD.search(self._heard):
+                return True
+            if self._heard.strip() and not heard:
+                return False
+        return False
 
     def _start_agent(self) -> bool:
         # Types the first stage, and then what the board lacks of the agent; True when the agent is there.

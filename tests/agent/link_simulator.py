@@ -12,13 +12,14 @@ from edgeprune_agent import wire
 
 DELAY_S = 0.008
 SLACK_S = 0.1
+NEVER = 1e-9
 
 
 def flips(probability):
     """Each byte is altered with a probability."""
 
     def damage(data, rng, now):
-        if probability == 0.0:
+        if probability < NEVER:
             return data
         out = bytearray(data)
         at = int(rng.expovariate(probability))
@@ -35,6 +36,8 @@ def bursts(probability, size=8):
 
     def damage(data, rng, now):
         out, at = bytearray(), 0
+        if probability < NEVER:
+            return data
         while at < len(data):
             step = int(rng.expovariate(probability)) + 1
             out += data[at : at + step]
@@ -56,6 +59,11 @@ def kernel_messages(every_s):
         return data[:at] + b"[   42.123456] usb 1-1: new high-speed USB device number 7 using xhci_hcd\r\n" + data[at:]
 
     return damage
+
+
+def lossy(probability):
+    """Whole transmissions are lost with a probability."""
+    return lambda data, rng, now: b"" if rng.random() < probability else data
 
 
 def doubled(probability):
@@ -120,6 +128,12 @@ class Simulation:
             after = self._next()
             assert after <= end, f"not within {limit_s} s"
             self.now = max(self.now, after)
+            self._deliver()
+
+    def run_while(self, condition):
+        while condition():
+            self._pump()
+            self.now = max(self.now, self._next())
             self._deliver()
 
     def pass_time(self, seconds):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -186,8 +187,6 @@ def test_an_urgent_request_overtakes_a_push(make_board):
     with connect(board.address()) as session:
         client, epoch, data = session.client, session._lease(), os.urandom(40_000)
         sha = hashlib.sha256(data).hexdigest()
-        import io
-
         upload = threading.Thread(target=client.upload, args=(io.BytesIO(data), sha, len(data), epoch, lambda n: None))
         upload.start()
         time.sleep(0.5)

@@ -29,6 +29,10 @@ from edgeprune_agent.wire.messages import (
     read_chunk,
     read_credit,
 )
+from edgeprune_agent.wire.packing import (
+    SAMPLE_BYTES,
+    best_codec,
+)
 from edgeprune_agent.wire.protocol import (
     ACK,
     ACK_NOW,
@@ -69,6 +73,7 @@ from edgeprune_agent.wire.protocol import (
     RES,
     RESET,
     RETX,
+    SHUFFLED,
     TUNE,
     WINDOW_BYTES,
     ZLIB,
@@ -76,6 +81,7 @@ from edgeprune_agent.wire.protocol import (
     WireError,
     check_name,
 )
+from edgeprune_agent.wire.repeat import SPAN
 from edgeprune_agent.wire.serial_line import (
     LEAVE_TEXT,
     PROBE_TEXT,
@@ -132,6 +138,9 @@ __all__ = [
     "RES",
     "RESET",
     "RETX",
+    "SAMPLE_BYTES",
+    "SHUFFLED",
+    "SPAN",
     "TUNE",
     "WINDOW_BYTES",
     "ZLIB",
@@ -148,6 +157,7 @@ __all__ = [
     "StreamReader",
     "StreamWriter",
     "WireError",
+    "best_codec",
     "check_name",
     "chunk_message",
     "credit_message",

@@ -1,10 +1,10 @@
 """Messages: what one end says to the other, apart from how it is cut into frames."""
 
 import struct
-import zlib
 from typing import Any, Dict, NamedTuple, Tuple
 
 from edgeprune_agent.wire.bodies import decode_json, encode_json
+from edgeprune_agent.wire.packing import pack, unpack
 from edgeprune_agent.wire.protocol import (
     BULK,
     CHUNK,
@@ -14,11 +14,10 @@ from edgeprune_agent.wire.protocol import (
     EVT,
     JSON,
     MAX_FRAME_BYTES,
-    MAX_MESSAGE_BYTES,
     RAW,
     REQ,
     RES,
-    ZLIB,
+    SHUFFLED,
     WireError,
 )  # fmt: skip
 
@@ -54,16 +53,7 @@ class Message(NamedTuple):
         Raises:
             WireError: It does not unpack, or to more than a message may hold.
         """
-        if self.codec != ZLIB:
-            return self.body
-        unpacker = zlib.decompressobj()
-        try:
-            content = unpacker.decompress(self.body, MAX_MESSAGE_BYTES)
-        except zlib.error as error:
-            raise WireError(f"a body that does not unpack: {error}") from error
-        if not unpacker.eof or unpacker.unused_data:
-            raise WireError("a packed body that is over the limit, cut short or has a tail")
-        return content
+        return self.body if self.codec in (JSON, RAW) else unpack(self.body, self.codec)
 
     def data(self) -> Dict[str, Any]:
         """Return the body as a JSON object.
@@ -91,9 +81,9 @@ def decode_message(raw: bytes) -> Message:
     if len(raw) < _MESSAGE.size:
         raise WireError(f"a message of {len(raw)} bytes")
     kind, codec, request = _MESSAGE.unpack_from(raw)
-    if not REQ <= kind <= CREDIT or codec > ZLIB:
+    if not REQ <= kind <= CREDIT or codec > SHUFFLED:
         raise WireError(f"a message of type {kind} and codec {codec}")
-    return Message(kind, request, bytes(raw[_MESSAGE.size :]), codec)
+    return Message(kind, request, raw[_MESSAGE.size :], codec)
 
 
 def json_message(kind: int, request: int, data: Dict[str, Any]) -> Message:
@@ -101,9 +91,9 @@ def json_message(kind: int, request: int, data: Dict[str, Any]) -> Message:
     return Message(kind, request, encode_json(data))
 
 
-def chunk_message(request: int, offset: int, data: bytes) -> Message:
+def chunk_message(request: int, offset: int, data: bytes, codec: int = RAW) -> Message:
     """Return a CHUNK: bytes of an upload and where they belong."""
-    return Message(CHUNK, request, _OFFSET.pack(offset) + data, RAW)
+    return Message(CHUNK, request, pack(_OFFSET.pack(offset) + data, codec), codec)
 
 
 def read_chunk(message: Message) -> Tuple[int, bytes]:

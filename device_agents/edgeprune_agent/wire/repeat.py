@@ -7,7 +7,7 @@ was lost, alone, is sent again. A timer is needed only where nothing came after 
 import math
 import struct
 from collections import OrderedDict, deque
-from typing import Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import Deque, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from edgeprune_agent.wire.frames import Frame
 from edgeprune_agent.wire.messages import Message
@@ -15,16 +15,18 @@ from edgeprune_agent.wire.protocol import ACK_NOW, BULK, EVENTS, FIRST, LANES_BY
 
 SPAN = 64
 """How many frames of a lane may be ahead of the first one that is missing."""
-FRAME_COST = 19
-"""Bytes that a frame costs on the line besides its payload: header, checksum, count, two zeros."""
+FRAME_COST = 18
+"""Bytes that a frame costs on the line besides its payload: header, checksum, count, zero."""
 MIN_PIECE, MAX_PIECE = 128, 4096
 _HIGHEST = struct.Struct(">H")
 _LANE = struct.Struct(">BHQH")
 _WRAP = 0xFFFF
-_ACK_EVERY, _ACK_AFTER_S, _RECENT_S = 4, 0.04, 1.0
+_ACK_EVERY, _ACK_AFTER_S = 4, 0.04
+_ACK_AGAIN_S = (0.12, 0.4)
+"""An ACK may be lost as well, and then the other side may wait for it."""
 _TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.25, 5.0
 _MEMORY_BYTES = 400 * 1000
-_WINDOW_S, _SMALLEST_WINDOW, _URGENT_BYTES = 0.4, 4096, 8192
+_WINDOW_S, _SMALLEST_WINDOW, _URGENT_BYTES = 0.5, 4096, 8192
 _PIECE_S = 0.18
 """The longest that a frame may occupy the line, since an urgent one waits behind it."""
 
@@ -75,9 +77,9 @@ class Receiver:
         self.came = self.missed = 0
         self._due = dict.fromkeys(LANES_BY_URGENCY, 0)
         self._early: Dict[int, Dict[int, Frame]] = {lane: {} for lane in LANES_BY_URGENCY}
-        self._touched_at: Dict[int, float] = {}
+        self._touched: Set[int] = set()
         self._highest: Optional[int] = None
-        self._unacknowledged = 0
+        self._unacknowledged = self._repeats = 0
         self._acknowledge_at = math.inf
 
     def note(self, frame: Frame, now: float) -> None:
@@ -101,8 +103,9 @@ class Receiver:
             Those that are now in order.
         """
         lane, early = frame.lane, self._early[frame.lane]
-        self._touched_at[lane] = now
+        self._touched.add(lane)
         self._unacknowledged += 1
+        self._repeats = 0
         late = now if self._unacknowledged >= _ACK_EVERY else now + _ACK_AFTER_S
         self._acknowledge_at = min(self._acknowledge_at, late)
         if frame.sequence - self._due[lane] & _WRAP < min(self.credit, SPAN):
@@ -122,8 +125,16 @@ class Receiver:
         if now < self._acknowledge_at or self._highest is None:
             return None
         self._acknowledge_at, self._unacknowledged = math.inf, 0
-        recent = [lane for lane, at in self._touched_at.items() if now - at < _RECENT_S]
-        return Ack(self._highest, {lane: (self._due[lane], self._bits(lane), self.credit) for lane in recent})
+        if self._repeats < len(_ACK_AGAIN_S):
+            self._acknowledge_at = now + _ACK_AGAIN_S[self._repeats]
+            self._repeats += 1
+        lanes = {lane: (self._due[lane], self._bits(lane), self.credit) for lane in sorted(self._touched)}
+        return Ack(self._highest, lanes)
+
+    def grant(self, credit: int, now: float) -> None:
+        """Take up to `credit` frames of each lane from now on, and say so."""
+        if credit != self.credit:
+            self.credit, self._acknowledge_at = credit, now
 
     def _bits(self, lane: int) -> int:
         first = self._due[lane] + 1
@@ -226,6 +237,8 @@ class Sender:
 
     def _again(self, lane: _Lane) -> Optional[Packet]:
         if self._flight_bytes >= self._window_bytes() + _URGENT_BYTES:
+            return None
+        if lane.lost[0].sequence - lane.due & _WRAP >= lane.credit:
             return None
         packet = lane.lost.popleft()
         return packet._replace(flags=packet.flags | RETX)

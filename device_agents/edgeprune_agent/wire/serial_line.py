@@ -82,6 +82,7 @@ class SerialLink(Link):
         self._splitter = cobs.Splitter(_LONGEST_CHUNK)
         self._sender, self._receiver = Sender(tuner.rate), Receiver()
         self._packets = 0
+        self._idle = True
         self._signals: Deque[Tuple[int, bytes]] = deque()
         self._greeting: Optional[bytes] = None
         self._greet_at = self._ping_at = math.inf
@@ -149,15 +150,13 @@ class SerialLink(Link):
             try:
                 frames += self._accept(decode_frame(cobs.decode(chunk), MAX_PIECE), now)
             except WireError:
+                self.dismissed |= chunk == LEAVE_TEXT
                 self._listen(chunk, now)
-        if self._splitter.rest:
-            self._listen(self._splitter.rest, now)
+        self._listen(self._splitter.rest, now)
         return frames
 
     def _listen(self, text: bytes, now: float) -> None:
-        # A file may hold these very bytes: they count only when no frames come, or where no frame can be.
-        if text == LEAVE_TEXT:
-            self.dismissed = True
+        # A file may hold these very bytes: they count only while no frames come.
         if PROBE_TEXT in text and now - self.heard_at > _QUIET_S:
             self.probed = True
             self._splitter.rest = b""
@@ -213,8 +212,11 @@ class SerialLink(Link):
         if step is not None:
             return self._wrap(TUNE, 0, step)
         if self._tuner.active:
+            self._idle = True
             return b""
-        return self._take_signal(now) or self._take_ack(now) or self._take_data(now) or self._take_ping(now)
+        taken = self._take_signal(now) or self._take_ack(now) or self._take_data(now) or self._take_ping(now)
+        self._idle = not taken
+        return taken
 
     def _take_signal(self, now: float) -> bytes:
         if self._greeting is not None and now >= self._greet_at:
@@ -252,7 +254,8 @@ class SerialLink(Link):
         number = self._packets & 0xFFFF
         frame = Frame(kind, flags, session or self.session or 1, number, sequence, lane, payload)
         self._packets += 1
-        return b"\0" + cobs.encode(frame.encode()) + b"\0"
+        # The zero before marks off what was said while the line was idle; behind another frame it says nothing.
+        return (b"\0" if self._idle else b"") + cobs.encode(frame.encode()) + b"\0"
 
     def wake_at(self) -> float:
         """Return when `take` may have something although nothing was posted or fed."""

@@ -1,0 +1,140 @@
+"""Through a true shell or login to an agent, in spite of noise; what cannot be is said so."""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from serial_board import SerialBoard
+
+from edgeprune.devices import connect, serial_link
+from edgeprune.errors import ConnectFailed
+
+QUICK = 1_500_000
+LOGIN = Path(__file__).with_name("serial_login.py")
+
+
+@pytest.fixture
+def make_board(tmp_path):
+    with contextlib.ExitStack() as boards:
+
+        def make(*command, **options):
+            board = SerialBoard(tmp_path, *([command] if command else []), **{"baud": QUICK, **options})
+            boards.callback(board.close)
+            return board
+
+        yield make
+
+
+@pytest.fixture(autouse=True)
+def passwords(monkeypatch):
+    monkeypatch.setattr(serial_link, "_passwords", {})
+    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 12.0)
+
+
+def answers(board, **options):
+    with connect(board.address(**options)) as session:
+        return session.request("lease.who")["run"] is None
+
+
+@pytest.mark.parametrize("shell", [("bash", "--norc", "-i"), ("bash", "-l"), ("dash", "-i"), ("sh",)])
+def test_a_shell_of_any_kind_becomes_the_agent(make_board, shell):
+    assert answers(make_board(*shell))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_and_kernel_messages_are_lived_with(make_board, seed):
+    assert answers(make_board(flips=1e-4, message_s=0.1, seed=seed))
+
+
+def test_heavy_noise_is_lived_with(make_board, monkeypatch):
+    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 30.0)
+    assert answers(make_board(flips=5e-4, message_s=0.2, seed=1))
+
+
+def test_what_somebody_left_half_typed_is_not_run(make_board, tmp_path):
+    board = make_board()
+    with Path(board.port).open("wb", buffering=0) as line:
+        line.write(b" touch left-over; echo '")
+        time.sleep(0.2)
+        assert answers(board)
+    assert not (tmp_path / "left-over").exists()
+
+
+def test_the_agent_is_kept_and_checked_before_it_is_used_again(make_board):
+    board = make_board()
+    assert answers(board)
+    (kept,) = (board.root / "agent").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1] + b"?")
+    assert answers(board)
+    assert kept.read_bytes() == whole
+
+
+def test_a_user_is_logged_in_and_asked_for_the_password_once(make_board, monkeypatch):
+    board = make_board(sys.executable, str(LOGIN), "pi", "raspberry")
+    asked = []
+    monkeypatch.setattr(serial_link.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(serial_link.getpass, "getpass", lambda prompt: asked.append(prompt) or "raspberry")
+    assert answers(board, login="pi")
+    assert answers(board, login="pi")
+    assert asked == ["Password of pi on the console: "]
+
+
+def test_a_user_without_a_password_is_logged_in(make_board):
+    assert answers(make_board(sys.executable, str(LOGIN), "root", ""), login="root")
+
+
+def test_a_wrong_password_is_given_once(make_board, monkeypatch):
+    board = make_board(sys.executable, str(LOGIN), "pi", "raspberry")
+    monkeypatch.setattr(serial_link.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(serial_link.getpass, "getpass", lambda prompt: "wrong")
+    with pytest.raises(ConnectFailed, match="refused the login of pi"):
+        answers(board, login="pi")
+
+
+def test_a_login_without_a_name_is_said_so(make_board):
+    with pytest.raises(ConnectFailed, match="asks who logs in") as caught:
+        answers(make_board(sys.executable, str(LOGIN), "pi", "raspberry"))
+    assert "login=" in caught.value.next_step
+
+
+def test_nobody_is_asked_where_nobody_is(make_board):
+    board = make_board(sys.executable, str(LOGIN), "pi", "raspberry")
+    with pytest.raises(ConnectFailed, match="password"):
+        answers(board, login="pi")
+
+
+def test_a_board_without_python_is_said_so(make_board, tmp_path):
+    (tmp_path / "rc").write_text("python3() { echo 'bash: python3: command not found'; return 127; }\n")
+    with pytest.raises(ConnectFailed, match="python3: command not found"):
+        answers(make_board("bash", "--rcfile", str(tmp_path / "rc"), "-i"))
+
+
+def test_a_folder_that_is_refused_is_the_reason_given(make_board, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".edgeprune").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConnectFailed, match="symbolic link"):
+        answers(make_board())
+
+
+def test_a_line_on_which_nobody_answers_is_said_so(make_board, monkeypatch):
+    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 1.5)
+    with pytest.raises(ConnectFailed, match="neither an agent nor a shell"):
+        answers(make_board("sleep", "60"))
+
+
+def test_what_chatters_without_a_shell_is_quoted_without_control_characters(make_board, monkeypatch):
+    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 2.0)
+    with pytest.raises(ConnectFailed, match="hello there") as caught:
+        answers(make_board("sh", "-c", "trap '' INT; while sleep 0.1; do printf '\\033[31mhello there\\007\\n'; done"))
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("port", "words"), [("/dev/no-such-port", "There is no serial port"), ("/dev/null", "cannot be opened")]
+)
+def test_what_is_no_port_is_said_so(port, words):
+    with pytest.raises(ConnectFailed, match=words):
+        connect(f"serial://{port}")
