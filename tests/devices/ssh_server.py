@@ -125,12 +125,13 @@ class SshServer:
 class Relay:
     """A cable of one's own to a port of this machine.
 
-    `cut_after` bytes towards the server the connection is reset; only the first one is.
+    `cut(sent=N)` or `cut(received=N)` resets the newest connection so many bytes later.
     """
 
-    def __init__(self, port, cut_after=None):
-        self.target, self.cut_after = port, cut_after
-        self.sent = []
+    def __init__(self, port):
+        self.target = port
+        self.sent, self.received = [], []
+        self._cuts = []
         self.frozen = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -147,8 +148,9 @@ class Relay:
                 if sock is self._listener:
                     near = sock.accept()[0]
                     far = socket.create_connection(("127.0.0.1", self.target))
-                    peers[near], peers[far] = (far, len(self.sent)), (near, None)
+                    peers[near], peers[far] = (far, self.sent, len(self.sent)), (near, self.received, len(self.sent))
                     self.sent.append(0)
+                    self.received.append(0)
                     self._pairs.append((near, far))
                 elif self.frozen.is_set():
                     time.sleep(0.02)
@@ -158,21 +160,27 @@ class Relay:
                     sock.close()
                     other.close()
 
-    def _pass_on(self, sock, other, number):
+    def _pass_on(self, sock, other, counts, number):
+        limits = [limit for wanted, which, limit in self._cuts if wanted is counts and which == number]
         try:
             data = sock.recv(65536)
-            if number is not None:
-                self.sent[number] += len(data)
-                if self.cut_after is not None and number == 0 and self.sent[0] >= self.cut_after:
-                    self.reset()
-                    return False
+            if limits and counts[number] + len(data) >= limits[0]:
+                other.sendall(data[: limits[0] - counts[number]])
+                self._reset(number)
+                return False
+            counts[number] += len(data)
             other.sendall(data)
         except OSError:
             return False
         return bool(data)
 
-    def reset(self):
-        for sock in self._pairs[-1]:
+    def cut(self, *, sent=None, received=None):
+        number = len(self.sent) - 1
+        counts, more = (self.sent, sent) if sent is not None else (self.received, received)
+        self._cuts = [(counts, number, counts[number] + more)]
+
+    def _reset(self, number):
+        for sock in self._pairs[number]:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -14,7 +15,8 @@ from ssh_server import SshServer, free_port, make_key, ssh_server, user_settings
 
 from edgeprune.devices import connect, ssh_auth
 from edgeprune.devices.address import LocalAddress, SshAddress, parse_address
-from edgeprune.devices.ssh_config import CONFIG_VARIABLE
+from edgeprune.devices.ssh import SshTransport
+from edgeprune.devices.ssh_config import look_up
 from edgeprune.devices.ssh_connect import Links
 from edgeprune.devices.ssh_known_hosts import own_file
 from edgeprune.devices.ssh_trust import trust
@@ -234,13 +236,10 @@ def test_a_proxy_command_is_left_to_the_systems_ssh(ssh_server, user_settings):
 
 
 def test_a_password_without_a_terminal_is_not_asked_for(ssh_server):
-    script = (
-        "import os; os.setsid();"  # no terminal any more
-        f"from edgeprune.devices import connect; connect('ssh://{ssh_server.address}?password=ask')"
-    )
+    script = f"from edgeprune.devices import connect; connect('ssh://{ssh_server.address}?password=ask')"
     done = subprocess.run(
-        [shutil.which("setsid"), os.sys.executable, "-c", script.replace("os.setsid();", "")],
-        input="secret\n", capture_output=True, text=True, check=False,
+        [sys.executable, "-c", script], input="secret\n", capture_output=True, text=True, check=False,
+        start_new_session=True,
     )  # fmt: skip
     assert "There is no terminal" in done.stderr
 
@@ -302,7 +301,7 @@ def try_password(server, monkeypatch, typed):
     monkeypatch.setattr(ssh_auth.os, "open", lambda path, flags: os.dup(0))
     monkeypatch.setattr(ssh_auth.getpass, "getpass", lambda prompt: typed)
     monkeypatch.setattr(ssh_auth, "_passwords", {})
-    host = ssh_auth_host(server)
+    host = look_up(SshAddress("127.0.0.1", "ada", server.port, ask_password=True))
     ssh_auth.ask_password(host)
     links, deadline = Links(), Deadline(10)
     try:
@@ -310,12 +309,6 @@ def try_password(server, monkeypatch, typed):
             return links.log_in(host, deadline).transport.is_authenticated()
     finally:
         links.close()
-
-
-def ssh_auth_host(server):
-    from edgeprune.devices.ssh_config import look_up
-
-    return look_up(SshAddress("127.0.0.1", "ada", server.port, ask_password=True))
 
 
 def test_a_password_that_was_asked_for_comes_after_the_keys(password_server, monkeypatch):
@@ -349,17 +342,11 @@ def test_what_is_no_ssh_server_is_named_within_the_deadline(user_settings, says)
         port = listener.getsockname()[1]
         started = time.monotonic()
         with pytest.raises(ConnectFailed, match=f"127.0.0.1:{port}") as caught:
-            SshTransportOf(port).open(Deadline(1.0))
+            SshTransport(SshAddress("127.0.0.1", port=port)).open(Deadline(1.0))
         assert time.monotonic() - started < 4
         assert str(caught.value).isprintable()
         thread.join()
         peers[0].close()
-
-
-def SshTransportOf(port):
-    from edgeprune.devices.ssh import SshTransport
-
-    return SshTransport(SshAddress("127.0.0.1", port=port))
 
 
 @pytest.mark.parametrize(("host", "words"), [("127.0.0.1", "refused"), ("no-such-host.invalid", "no-such-host")])
@@ -367,4 +354,3 @@ def test_a_host_that_is_not_there_is_named(user_settings, host, words):
     (user_settings / "ssh_config").write_text("")
     with pytest.raises(ConnectFailed, match=words):
         reach(f"ssh://{host}:{free_port()}")
-    assert os.environ[CONFIG_VARIABLE].endswith("ssh_config")
