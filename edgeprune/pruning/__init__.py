@@ -5,8 +5,8 @@ from edgeprune.pruning.criteria import CRITERIA, Criterion
 from edgeprune.pruning.groups import ChannelGroup
 from edgeprune.pruning.pruner import METHODS, prune
 from edgeprune.pruning.recovery import finetune, recalibrate
+from edgeprune.pruning.replaying import replay
 from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult
-from edgeprune.pruning.surgery import replay
 
 __all__ = [
     "CRITERIA",

@@ -154,7 +154,7 @@ def cut_channels(model: nn.Module, task: Task, ratio: float, widths: Mapping[str
         NotMasked: It computes something else than it should, and no group is in doubt.
     """
     captured = capture(model, task.inputs)
-    trace = walk(model, captured)
+    trace = walk(model, captured, task.spec.heads)
     evidence = Evidence(model, task.calibration, task.spec.seed)
     groups = [_excluded(group, task.spec) for group in channel_groups(trace, evidence)]
     rewrite = task.spec.rewrite

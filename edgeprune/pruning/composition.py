@@ -26,7 +26,9 @@ def composed(first: PruneRecipe, second: PruneRecipe) -> PruneRecipe:
     cuts = [_joined(cut, later.pop(cut.name, None)) for cut in first.cuts]
     attributes = {(module, name): value for module, name, value in (*first.attributes, *second.attributes)}
     return PruneRecipe(
-        (*cuts, *later.values()), tuple((module, name, value) for (module, name), value in attributes.items())
+        (*cuts, *later.values()),
+        tuple((module, name, value) for (module, name), value in attributes.items()),
+        rewriting=second.rewriting or first.rewriting,
     )
 
 

@@ -66,6 +66,24 @@ class Isolation:
         return None if shapes == self._shapes else "its outputs have other shapes"
 
 
+def baked(trace: Trace, groups: Sequence[ChannelGroup]) -> dict[str, str]:
+    """Return the groups that hold channels which the user's module cannot do without.
+
+    Args:
+        trace: Of the model.
+        groups: Groups that may lose channels.
+
+    Returns:
+        Group name to reason.
+    """
+    return {
+        group.name: reason
+        for reason, ids in trace.baked.items()
+        for group in groups
+        if np.isin(group.roots, trace.classes.roots(ids)).any()
+    }
+
+
 def doubtful(trace: Trace, groups: Sequence[ChannelGroup]) -> dict[str, str]:
     """Return the groups whose channels a place may count by a number: with fewer, it would take others for them.
 

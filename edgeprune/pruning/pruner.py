@@ -65,7 +65,7 @@ def prune(
     )
     modes = {name: module.training for name, module in model.named_modules()}
     for name, module in result.model.named_modules():
-        module.training = modes[name]
+        module.training = modes.get(name, model.training)
     return result
 
 

@@ -12,26 +12,11 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from edgeprune.errors import ModelError
 from edgeprune.pruning.bypass import remove
-from edgeprune.pruning.capture import canonical_names, copied, tensors
+from edgeprune.pruning.capture import canonical_names, tensors
 from edgeprune.pruning.zeroing import checked_masks, zero_entries
 from edgeprune.values.recipe import PruneRecipe, Slice
 
 Value = int | tuple[int, ...]
-
-
-def replay(model: nn.Module, recipe: PruneRecipe) -> nn.Module:
-    """Cut a fresh model in the same way.
-
-    Args:
-        model: Built like the one that was pruned; left as it is.
-        recipe: What was cut.
-
-    Returns:
-        A pruned copy, with the kept slices of `model`'s own tensors.
-    """
-    pruned = copied(model)
-    cut(pruned, recipe)
-    return pruned
 
 
 def cut(model: nn.Module, recipe: PruneRecipe) -> None:

@@ -20,6 +20,7 @@ class Trace:
     """What one walk over a graph finds out.
 
     Attributes:
+        heads: What goes from attention: "width" or "whole" heads.
         sources: Placeholder to the name of the parameter or buffer behind it.
         classes: The channels.
         labels: Node to the labels of its value.
@@ -28,10 +29,12 @@ class Trace:
         positions: Weight to the number of places in which each of its elements is multiplied, over one pass.
         followers: Module to the ids along the dimension that one of its attributes counts.
         doubts: Places that may count channels by a number in the user's Python code, and the channels that they count.
+        baked: Places whose module cannot follow fewer channels, with the reason as the key, and these channels.
         unknown: Ops without a rule that channels met, with their lines; in order, as keys.
         here: The op being walked and its line, for reasons.
     """
 
+    heads: str = "width"
     sources: dict[Node, str] = field(default_factory=dict)
     classes: Classes = field(default_factory=Classes)
     labels: dict[Node, Any] = field(default_factory=dict)
@@ -40,6 +43,7 @@ class Trace:
     positions: dict[str, int] = field(default_factory=dict)
     followers: dict[str, Ids] = field(default_factory=dict)
     doubts: dict[str, Ids] = field(default_factory=dict)
+    baked: dict[str, Ids] = field(default_factory=dict)
     unknown: dict[str, None] = field(default_factory=dict)
     here: str = ""
 
@@ -80,6 +84,17 @@ class Trace:
     def doubt(self, ids: Ids) -> None:
         """Note that the op may stand for a fixed number of the channels `ids`, however many there are left."""
         self.doubts[self.here] = np.concatenate([self.doubts.get(self.here, ids[:0]), ids])
+
+    def bake(self, value: Labels | Ids, why: str) -> None:
+        """Note that the user's module cannot run right with fewer of some channels; a graph written again can.
+
+        Args:
+            value: Ids or labels.
+            why: What holds them, for the report.
+        """
+        reason = f"{why} {self.here}"
+        for ids in value.axes.values() if isinstance(value, Labels) else [value]:
+            self.baked[reason] = np.concatenate([self.baked.get(reason, ids[:0]), ids])
 
     def tie(self, grid: Ids) -> Ids:
         """Let the rows of a grid lose the same columns.

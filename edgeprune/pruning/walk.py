@@ -16,17 +16,18 @@ from edgeprune.pruning.rules import RULES
 from edgeprune.pruning.trace import Trace
 
 
-def walk(model: nn.Module, captured: Captured) -> Trace:
+def walk(model: nn.Module, captured: Captured, heads: str = "width") -> Trace:
     """Label every tensor of a captured model.
 
     Args:
         model: What was captured.
         captured: Its graph.
+        heads: What may go from attention: "width" or "whole" heads.
 
     Returns:
         The trace.
     """
-    trace = Trace()
+    trace = Trace(heads)
     state = tensors(model)
     attention = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
     for node in captured.program.graph.nodes:
@@ -53,9 +54,9 @@ def _placeholder(
         trace.state[name] = Labels(shape, axes)
         owner = name.rpartition(".")[0]
         if owner in attention:
-            # It checks its one width against all of its sides; only a rewritten graph can cut them apart.
+            # It checks its one width against all of its sides; only a graph written again can cut them apart.
             trace.here = f"nn.MultiheadAttention {owner!r}"
-            trace.freeze(trace.state[name], "belongs to")
+            trace.bake(trace.state[name], "belongs to")
     return trace.state[name]
 
 

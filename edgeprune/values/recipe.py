@@ -88,6 +88,19 @@ class InputShape:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewriting:
+    """How a model's graph was captured before it was written again.
+
+    Attributes:
+        inputs: The example inputs.
+        heads: What went from attention, "width" or "whole".
+    """
+
+    inputs: tuple[InputShape, ...]
+    heads: str = "width"
+
+
+@dataclass(frozen=True, slots=True)
 class PruneRecipe:
     """Everything needed to cut a fresh model in the same way: first weights, then modules, then channels.
 
@@ -96,14 +109,14 @@ class PruneRecipe:
         attributes: Module attributes that follow the new shapes: module name, attribute, value.
         zeros: Weights that are zero, one per tensor, numbered as in the dense model.
         removals: Modules that are bypassed.
-        inputs: Of the export whose graph was written again; empty where the model's own class runs.
+        rewriting: How its graph was written again; None where the model's own class runs.
     """
 
     cuts: tuple[GroupCut, ...]
     attributes: tuple[tuple[str, str, int | tuple[int, ...]], ...] = ()
     zeros: tuple[Zeros, ...] = ()
     removals: tuple[Removal, ...] = ()
-    inputs: tuple[InputShape, ...] = ()
+    rewriting: Rewriting | None = None
 
     def to_json(self) -> str:
         """Return the recipe as canonical JSON text."""
@@ -130,7 +143,7 @@ class PruneRecipe:
                 tuple(_attribute(a) for a in data["attributes"]),
                 tuple(from_data(Zeros, zeros) for zeros in data.get("zeros", ())),
                 tuple(from_data(Removal, removal) for removal in data.get("removals", ())),
-                tuple(from_data(InputShape, shape) for shape in data.get("inputs", ())),
+                from_data(Rewriting, data["rewriting"]) if data.get("rewriting") else None,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"This is no prune recipe of version 1 ({error}).", "Prune again to write one.") from error

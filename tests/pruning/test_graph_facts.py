@@ -13,6 +13,7 @@ from edgeprune.pruning import count_params, prune, replay
 from edgeprune.values.spec import PruneSpec
 
 HALF = PruneSpec(ratio=0.5, scope="local")
+OWN_CLASS = PruneSpec(ratio=0.5, scope="local", rewrite=False)
 
 
 def rows(result):
@@ -140,8 +141,8 @@ class Baked(nn.Module):
         return self.fc(F.max_pool2d(self.second(self.first(x)), 2).view(-1, 72))
 
 
-def test_channels_behind_a_size_that_the_code_spells_out_stay_and_the_rest_is_pruned():
-    result = prune(Baked(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+def test_in_the_own_class_channels_behind_a_size_that_the_code_spells_out_stay():
+    result = prune(Baked(), OWN_CLASS, example_inputs=(torch.randn(2, 3, 6, 6),))
 
     found = rows(result)
     assert found["first.0.weight"].width_after == 4
@@ -173,12 +174,14 @@ class Padded(nn.Module):
         return self.head(torch.relu(self.wide(y) + F.pad(y, (0, 0, 0, 0, 2, 2))))
 
 
-def test_nothing_is_removed_through_padding():
-    result = prune(Padded(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+def test_in_the_own_class_channels_that_meet_padding_stay_and_those_that_are_padded_go():
+    result = prune(Padded(), OWN_CLASS, example_inputs=(torch.randn(2, 3, 6, 6),))
 
     found = rows(result)
-    assert found["wide.weight"].frozen.startswith("meets channels that stay, in add")
+    assert found["wide.weight"].frozen.startswith("the model does not run with fewer of them")
     assert found["wide.weight"].width_before == 4
+    assert found["stem.0.weight"].width_after == 4
+    assert result.model.wide.weight.shape[:2] == (8, 4)
 
 
 class FromInput(nn.Module):
@@ -292,8 +295,8 @@ class TwoViews(Baked):
         return self.fc(F.max_pool2d(self.second(y), 2).view(-1, 72))
 
 
-def test_only_those_sizes_that_do_not_follow_the_width_hold_channels():
-    result = prune(TwoViews(), HALF, example_inputs=(torch.randn(2, 3, 6, 6),))
+def test_in_the_own_class_only_sizes_that_do_not_follow_the_width_hold_channels():
+    result = prune(TwoViews(), OWN_CLASS, example_inputs=(torch.randn(2, 3, 6, 6),))
 
     found = rows(result)
     assert found["first.0.weight"].width_after == 4
@@ -344,8 +347,8 @@ class SilentlyCounted(CountedGroups):
 
 
 @pytest.mark.parametrize("kind", [CountedGroups, SilentlyCounted])
-def test_channels_that_are_counted_by_a_number_stay_even_if_the_module_would_run(kind):
-    result = prune(kind(), HALF, example_inputs=(torch.randn(2, 3, 4, 4),))
+def test_in_the_own_class_channels_that_are_counted_by_a_number_stay_even_if_it_would_run(kind):
+    result = prune(kind(), OWN_CLASS, example_inputs=(torch.randn(2, 3, 4, 4),))
 
     found = rows(result)
     assert found["first.0.weight"].width_after == 4
@@ -405,8 +408,8 @@ class TorchAttention(nn.Module):
         return self.head(x + self.down(F.gelu(self.up(x))))
 
 
-def test_torchs_own_attention_keeps_its_width_and_the_mlp_beside_it_is_pruned():
-    result = prune(TorchAttention(), HALF, example_inputs=(torch.randn(2, 5, 6),))
+def test_in_its_own_class_torchs_attention_keeps_its_width_and_the_mlp_beside_it_is_pruned():
+    result = prune(TorchAttention(), OWN_CLASS, example_inputs=(torch.randn(2, 5, 6),))
 
     found = rows(result)
     assert "nn.MultiheadAttention 'attention'" in found["into.weight"].frozen
@@ -431,6 +434,6 @@ def test_head_width_goes_from_fused_attention_if_its_scale_is_given():
     assert result.model.out.in_features == 8
 
 
-def test_head_width_stays_where_it_sets_the_scale():
+def test_in_the_own_class_head_width_stays_where_it_sets_the_scale():
     with pytest.raises(PruneError, match="sets the scale of scaled_dot_product_attention"):
-        prune(FusedAttention(None), HALF, example_inputs=(torch.randn(2, 5, 8),))
+        prune(FusedAttention(None), OWN_CLASS, example_inputs=(torch.randn(2, 5, 8),))

@@ -33,7 +33,7 @@ def proof_of(model: nn.Module, recipe: PruneRecipe, true_recipe: PruneRecipe):
     groups = channel_groups(trace, Evidence(model, None))
     removed = [np.delete(group.roots, kept[group.name]) for group in groups if group.name in kept]
     masked = MaskedNetwork(captured, trace, trace.gone(np.concatenate(removed)))
-    return prove(Claim(model, replay(model, recipe), masked, recipe), (X,), 0, "in_place")
+    return prove(Claim(model, replay(model, recipe), masked, recipe), (X,), 0)
 
 
 def shifted(recipe: PruneRecipe, tensor: str, dim: int) -> PruneRecipe:

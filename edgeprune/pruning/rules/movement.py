@@ -124,7 +124,7 @@ def _roll(trace: Trace, node: Node, x: Labels, shifts: Any, dims: Any = ()) -> L
 def _pad(
     trace: Trace, node: Node, x: Labels, widths: Sequence[int], mode: str = "constant", value: Any = None
 ) -> Labels:
-    # Padding is there to stay.
+    # Padded channels are channels, too: they go with what they meet, if the width of the padding follows.
     shape, rank = shape_of(node), len(x.shape)
     axes = dict(x.axes)
     for pair in range(len(widths) // 2):
@@ -134,7 +134,9 @@ def _pad(
         if mode != "constant" or before < 0 or after < 0:
             trace.freeze(axes.pop(dim), "is padded by")
         else:
-            axes[dim] = np.pad(axes[dim], (before, after))
+            fresh = trace.classes.fresh(before + after)
+            trace.doubt(fresh)
+            axes[dim] = np.concatenate([fresh[:before], axes[dim], fresh[before:]])
     return Labels(shape, axes)
 
 

@@ -1,7 +1,7 @@
 """Ops that take a part of a tensor.
 
-Bounds are numbers in the graph. Equal parts stay equal when all of them lose the same channels, so these are tied;
-unequal ones keep their channels.
+Bounds are numbers in the graph. Equal parts stay equal when all of them lose the same channels, so these are tied.
+Unequal ones each lose their own, and the user's code may not follow.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ def _equal_parts(trace: Trace, x: Labels, dim: int, lengths: Sequence[int]) -> l
     ids = x.ids(dim)
     if len(lengths) > 1 and ids.any():
         if len(set(lengths)) > 1 or lengths[0] == 1:
-            trace.freeze(ids, "is cut at fixed places by")
-            x = x.without(dim)
+            trace.doubt(ids)
         else:
             trace.tie(ids.reshape(len(lengths), -1))
     parts, start = [], 0
@@ -69,8 +68,11 @@ def _slice(
     if dim not in x.axes or length == whole:
         return x.resized(shape) if length != whole else x
     begin = slice(start, None if end is None or end >= _END else end).indices(whole)[0]
-    if step != 1 or length == 0 or whole % length or begin % length:
+    if step != 1 or length == 0:
         return trace.freeze_axes(x, [dim], "is cut at fixed places by").resized(shape)
+    if whole % length or begin % length:
+        trace.doubt(x.ids(dim))
+        return Labels(shape, {**x.axes, dim: x.ids(dim)[begin : begin + length]}, x.free)
     return _equal_parts(trace, x, dim, [length] * (whole // length))[begin // length]
 
 
@@ -80,6 +82,19 @@ def _narrow(trace: Trace, node: Node, x: Labels, dim: int, start: int, length: i
 
 def _index_select(trace: Trace, node: Node, x: Labels, dim: int, index: Labels) -> Labels:
     return trace.freeze_axes(x, [dim], "is picked by number in").resized(shape_of(node))
+
+
+def _index(trace: Trace, node: Node, x: Labels, indices: Sequence[Labels | None]) -> Labels:
+    # x[:, idx, ...]: the indexed dimensions give way to those of the indices.
+    picked = [dim for dim, index in enumerate(indices) if index is not None]
+    x = trace.freeze_axes(x, picked, "is picked by number in")
+    shape = shape_of(node)
+    added = len(shape) - len(x.shape) + len(picked)
+    together = picked == list(range(picked[0], picked[-1] + 1))
+    first = picked[0] if together else 0
+    left = [dim for dim in range(len(x.shape)) if dim not in picked]
+    places = [place for place in range(len(shape)) if not first <= place < first + added]
+    return x.renumbered(dict(zip(left, places, strict=True)), shape)
 
 
 def _gated(trace: Trace, node: Node, x: Labels, dim: int = -1) -> Labels:
@@ -98,5 +113,6 @@ RULES: Rules = {
     "slice": Rule(_slice),
     "narrow": Rule(_narrow),
     "index_select": Rule(_index_select),
+    "index": Rule(_index),
     "glu": Rule(_gated),
 }
