@@ -86,6 +86,8 @@ class FinetuneConfig:
         temperature: Of the teacher's soft targets.
         recalibration_batches: Batches from which batch norm's statistics are re-estimated.
         seed: Of the loop.
+        sparsity_weight: Of the L1 norm of batch norm's scales in the loss (network slimming), in training before a
+            cut; 0 leaves it out.
     """
 
     epochs: Annotated[int, Within(low=0)] = 1
@@ -96,6 +98,7 @@ class FinetuneConfig:
     temperature: Annotated[float, Within(above=0)] = 2.0
     recalibration_batches: Annotated[int, Within(low=0)] = 16
     seed: Annotated[int, Within(low=0)] = 0
+    sparsity_weight: Annotated[float, Within(low=0)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ModelError
-from edgeprune.pruning.capture import run
-from edgeprune.values.recipe import PruneRecipe, Removal
+from edgeprune.values.recipe import Removal
 
 
 class Silent(nn.Module):
@@ -85,44 +84,3 @@ def _zero(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
 
 
 _HOOKS: Mapping[str, Callable[[nn.Module, tuple[Any, ...], Any], Any]] = {"identity": _identity, "zero": _zero}
-
-
-class BypassedNetwork:
-    """The dense network with the removed modules bypassed by hooks: what the pruned one has to compute.
-
-    Args:
-        dense: Left as it is.
-        recipe: Whose removals are bypassed.
-    """
-
-    def __init__(self, dense: nn.Module, recipe: PruneRecipe) -> None:
-        self._dense, self._removals = dense, recipe.removals
-
-    def run(self, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:
-        """Compute the outputs.
-
-        Args:
-            state: Parameters and buffers of the dense model by name.
-            inputs: The model's inputs; not modified.
-
-        Returns:
-            Output tensors, in order.
-        """
-        stateless = _Stateless(self._dense, state)
-        with bypassed(self._dense, self._removals):
-            return run(stateless, inputs)
-
-    def masked_norms(self) -> tuple[str, ...]:
-        """Return nothing: no norm loses channels here."""
-        return ()
-
-
-class _Stateless(nn.Module):
-    """A model run with other tensors than its own."""
-
-    def __init__(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self._model, self._state = [model], dict(state)  # in a list: not one of its own modules
-
-    def forward(self, *inputs: Any) -> Any:
-        return torch.func.functional_call(self._model[0], self._state, inputs)

@@ -22,8 +22,8 @@ from edgeprune.pruning.cutting import Cutting
 from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.exclusion import excluded_by
 from edgeprune.pruning.groups import ChannelGroup, channel_groups
+from edgeprune.pruning.keeping import Recover
 from edgeprune.pruning.proof import DoesNotRun, NotMasked
-from edgeprune.pruning.recovery import Recover
 from edgeprune.pruning.reporting import group_report
 from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult
 from edgeprune.pruning.schedule import amounts

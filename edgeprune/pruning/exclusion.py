@@ -33,10 +33,11 @@ def check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:
 
 def excluded_by(group: ChannelGroup, patterns: Sequence[str]) -> str | None:
     """Return the pattern that names a producing layer of a group, or a module around one; None if none does."""
-    names = {ancestor for producer in group.producers for ancestor in _ancestors(producer)}
+    names = {ancestor for producer in group.producers for ancestor in ancestors(producer)}
     return next((pattern for pattern in patterns if any(fnmatchcase(name, pattern) for name in names)), None)
 
 
-def _ancestors(name: str) -> list[str]:
+def ancestors(name: str) -> list[str]:
+    """Return the names of the modules around a module, and its own."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 
 from edgeprune.errors import ModelError
 from edgeprune.pruning.capture import tensors
-from edgeprune.pruning.recovery import Recover
 from edgeprune.pruning.surgery import kept_indices
 from edgeprune.pruning.zeroing import unpacked, zero_entries
 from edgeprune.values.recipe import PruneRecipe
+
+Recover: TypeAlias = Callable[[nn.Module, PruneRecipe], None]
+"""Trains a model, in place, between two steps; the recipe says what led to it."""
 
 
 def live_masks(recipe: PruneRecipe) -> dict[str, Tensor]:

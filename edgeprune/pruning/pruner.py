@@ -11,14 +11,19 @@ from torch.utils._pytree import tree_leaves
 from edgeprune.errors import ModelError, UsageError
 from edgeprune.pruning.capture import checked_run, copied, tensors
 from edgeprune.pruning.exclusion import check_patterns
-from edgeprune.pruning.keeping import between_steps
-from edgeprune.pruning.recovery import Recover
+from edgeprune.pruning.keeping import Recover, between_steps
 from edgeprune.pruning.result import PruneResult
 from edgeprune.registry import Registry
 from edgeprune.values.event import Listener, ignore
 from edgeprune.values.spec import PruneSpec
 
-METHODS = Registry("pruning method", {"channel": "edgeprune.pruning.channels:prune_channels"})
+METHODS = Registry(
+    "pruning method",
+    {
+        "channel": "edgeprune.pruning.channels:prune_channels",
+        "weight": "edgeprune.pruning.weight:prune_weights",
+    },
+)
 
 
 def prune(

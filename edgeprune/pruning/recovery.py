@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from edgeprune.errors import UsageError
 from edgeprune.pruning.evidence import checked_loss, cross_entropy, logits_of
+from edgeprune.pruning.keeping import zeros_kept
 from edgeprune.values.batch import batches
 from edgeprune.values.event import Event, Listener, ignore
 from edgeprune.values.recipe import PruneRecipe
 from edgeprune.values.spec import FinetuneSpec
-
-Recover: TypeAlias = Callable[[nn.Module, PruneRecipe], None]
-"""Trains a model, in place, between two steps; the recipe says what led to it."""
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
 
 
 def finetune(
-    model: nn.Module, teacher: nn.Module, train: Iterable[Any], spec: FinetuneSpec, listener: Listener = ignore
+    model: nn.Module,
+    teacher: nn.Module,
+    train: Iterable[Any],
+    spec: FinetuneSpec,
+    listener: Listener = ignore,
+    *,
+    recipe: PruneRecipe | None = None,
 ) -> None:
     """Train a pruned model in place, then re-estimate its batch-norm statistics.
 
-    The loss is (1 − d) · cross-entropy + d · T² · KL(teacher ‖ student) at temperature T, with d the spec's
-    `distillation_ratio`. The same seed, data and model give the same weights.
+    The loss is (1 − d) · cross-entropy + d · T² · KL(teacher ‖ student) + s · Σ|γ| at temperature T, with d the spec's
+    `distillation_ratio`, s its `sparsity_weight` and γ the scales of all batch norms. The same seed, data and model
+    give the same weights.
 
     Args:
         model: Gives logits, shape (N, classes, ...); trained.
@@ -40,12 +46,16 @@ def finetune(
         train: Loader of (inputs, class indices) that can be read more than once.
         spec: Epochs, optimizer, distillation, recalibration, seed.
         listener: Hears of each epoch.
+        recipe: What led to the model: the zeros that it names stay zero. None lets every weight move.
 
     Source:
-        Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, arXiv:1503.02531.
+        Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, arXiv:1503.02531, for the
+        teacher; Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", equation 1,
+        arXiv:1708.06519, for the scales.
     """
     train = list(train) if isinstance(train, Iterator) else train
-    with _modes_kept(model), _modes_kept(teacher), torch.random.fork_rng(devices=[]):
+    zeros = zeros_kept(model, recipe or PruneRecipe(()))
+    with zeros, _modes_kept(model), _modes_kept(teacher), torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         teacher.eval()
         if spec.epochs:
@@ -56,6 +66,9 @@ def finetune(
 def _train(model: nn.Module, teacher: nn.Module, train: Iterable[Any], spec: FinetuneSpec, listener: Listener) -> None:
     model.train()
     optimizer = _optimizer(model, spec)
+    scales = [m.weight for m in model.modules() if isinstance(m, _BatchNorm) and m.weight is not None]
+    if spec.sparsity_weight and not scales:
+        raise UsageError("sparsity_weight needs batch norms with a scale, and the model has none.", "Leave it at 0.")
     total = spec.epochs * _length(train)
     done = 0
     for epoch in range(spec.epochs):
@@ -63,6 +76,8 @@ def _train(model: nn.Module, teacher: nn.Module, train: Iterable[Any], spec: Fin
         for inputs, targets in batches(train):
             _set_rate(optimizer, spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done / max(1, total))))
             loss = checked_loss(_loss(model, teacher, inputs, targets, spec))
+            if spec.sparsity_weight:
+                loss = loss + spec.sparsity_weight * torch.stack([scale.abs().sum() for scale in scales]).sum()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

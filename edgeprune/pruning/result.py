@@ -11,18 +11,20 @@ from edgeprune.values.recipe import PruneRecipe
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """What became of one group of coupled layers.
+    """What became of one group of coupled layers, one tensor, one layer or one connection.
 
     Attributes:
-        name: The group's first producing weight.
-        width_before: Channels that this weight made for the group before,
-        width_after: and makes now.
-        layers: Modules that hold a piece of the channels.
+        name: The group's first producing weight; the tensor; the module; the consuming weight.
+        width_before: How many there were of what the kind counts,
+        width_after: and how many there are now.
+        layers: Modules that hold a piece of it.
         score_min: Smallest and
-        score_max: largest score of the first ranking; None for a frozen group, which is not ranked.
+        score_max: largest score of the first ranking; None for what is frozen, which is not ranked.
         params_saved: Parameters that go if this group alone is cut.
         macs_saved: Multiply-accumulates per example that go if this group alone is cut.
-        frozen: Why no channel could go, with the op and the line; None if they could.
+        frozen: Why none could go, with the op and the line; None if they could.
+        kind: What is counted: "channels", "weights" that are not zero, "layers" (1 or 0), or "connections": channels
+            that a layer reads.
     """
 
     name: str
@@ -34,6 +36,24 @@ class GroupReport:
     params_saved: int
     macs_saved: int | None
     frozen: str | None
+    kind: str = "channels"
+
+
+@dataclass(frozen=True, slots=True)
+class SizeReport:
+    """Bytes of all parameters and buffers, tied ones once.
+
+    Attributes:
+        disk_before: Of the dense model, as a file holds them;
+        disk_after: of the pruned one.
+        compressed_before: The former after zlib;
+        compressed_after: the latter.
+    """
+
+    disk_before: int
+    disk_after: int
+    compressed_before: int
+    compressed_after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +92,13 @@ class PruneResult:
         recipe: What was cut: `replay(fresh, recipe)` and the state dict give the same model again.
         report: One row for each group, frozen ones included, in the order of the forward pass.
         proof: How close the pruned network is to the masked dense one.
+        size: Of the weights, where zeros make a difference; None where only the shapes count.
+        notes: What the user has to know besides.
     """
 
     model: nn.Module
     recipe: PruneRecipe
     report: tuple[GroupReport, ...]
     proof: ProofReport
+    size: SizeReport | None = None
+    notes: tuple[str, ...] = ()

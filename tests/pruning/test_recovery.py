@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from pruning_architectures import conv
 from torch import nn
 
-from edgeprune.errors import DataError, ModelError
+from edgeprune.errors import DataError, ModelError, UsageError
 from edgeprune.pruning import finetune, prune, recalibrate
 from edgeprune.pruning.recovery import distillation
 from edgeprune.values.spec import FinetuneSpec, PruneSpec
@@ -153,3 +153,22 @@ def test_progress_is_told_by_epoch():
     assert [(event.done, event.total, event.unit) for event in events] == [
         (0, 2, "epochs"), (1, 2, "epochs"), (2, 2, "epochs"),
     ]  # fmt: skip
+
+
+def test_the_sparsity_term_pulls_the_scales_of_batch_norms_towards_zero():
+    data, scales = problem(2), []
+    for weight in (0.0, 0.05):
+        torch.manual_seed(0)
+        model = network()
+        spec = FinetuneSpec(epochs=2, optimizer="sgd", learning_rate=0.1, sparsity_weight=weight)
+        finetune(model, network(), data, spec)
+        scales.append(float(model[0][1].weight.detach().abs().mean()))
+    assert scales[1] < scales[0] - 0.01
+
+
+def test_the_sparsity_term_without_batch_norm_is_refused():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    with pytest.raises(UsageError, match="needs batch norms with a scale"):
+        finetune(model, model, problem(1), FinetuneSpec(sparsity_weight=1e-4))
+    with pytest.raises(UsageError, match="sparsity_weight -1"):
+        FinetuneSpec(sparsity_weight=-1.0)
