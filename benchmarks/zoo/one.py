@@ -46,7 +46,7 @@ def _ours(model: torch.nn.Module, x: torch.Tensor, heads: str = "width") -> dict
     channels.capture = timed
     start = time.perf_counter()
     try:
-        result = prune(model, PruneSpec(ratio=0.5, scope="local"), example_inputs=(x,))
+        result = prune(model, PruneSpec(ratio=0.5, scope="local", heads=heads), example_inputs=(x,))
     except EdgePruneError as error:
         return {"ok": False, "error": str(error)[:2000], "export_s": spent[0], "s": time.perf_counter() - start}
     taken = time.perf_counter() - start

@@ -21,6 +21,7 @@ class Trace:
 
     Attributes:
         heads: What goes from attention: "width" or "whole" heads.
+        attended: Nodes that go into attention, if whole heads are to go.
         sources: Placeholder to the name of the parameter or buffer behind it.
         classes: The channels.
         labels: Node to the labels of its value.
@@ -35,6 +36,7 @@ class Trace:
     """
 
     heads: str = "width"
+    attended: frozenset[Node] = frozenset()
     sources: dict[Node, str] = field(default_factory=dict)
     classes: Classes = field(default_factory=Classes)
     labels: dict[Node, Any] = field(default_factory=dict)

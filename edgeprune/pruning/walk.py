@@ -10,6 +10,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from edgeprune.pruning.capture import Captured, tensors
+from edgeprune.pruning.heads import attended
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import op_name, shape_of, unlabelled, wrapped_call
 from edgeprune.pruning.rules import RULES
@@ -27,7 +28,7 @@ def walk(model: nn.Module, captured: Captured, heads: str = "width") -> Trace:
     Returns:
         The trace.
     """
-    trace = Trace(heads)
+    trace = Trace(heads, attended(captured.program.graph) if heads == "whole" else frozenset())
     state = tensors(model)
     attention = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
     for node in captured.program.graph.nodes:

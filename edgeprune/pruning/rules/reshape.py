@@ -1,7 +1,7 @@
 """Ops that cut dimensions apart and join them: run on the ids themselves, so that any order of indices is exact.
 
 Where channels end up spread over several dimensions, such as heads by width, they are tied over the leading ones:
-what remains has to be a grid.
+what remains has to be a grid. Where whole heads are to go, the channels of a head are tied instead.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from torch.fx import Node
 
 from edgeprune.pruning.classes import Ids
+from edgeprune.pruning.heads import head_dimension
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import shape_of
 from edgeprune.pruning.rules.rule import Rule, Rules
@@ -24,20 +25,8 @@ Block = tuple[list[int], list[int]]
 
 
 def _reshape(trace: Trace, node: Node, x: Labels, *sizes: Any, **keywords: Any) -> Labels:
-    return reshaped(trace, x, shape_of(node))
-
-
-def reshaped(trace: Trace, x: Labels, shape: tuple[int, ...]) -> Labels:
-    """Return the labels of x in another shape.
-
-    Args:
-        trace: Where channels are tied, if they have to be.
-        x: Labels.
-        shape: The new shape, with as many elements.
-
-    Returns:
-        Labels of the new shape.
-    """
+    # Into the shape of the node, which has as many elements.
+    shape = shape_of(node)
     axes: dict[int, Ids] = {}
     free: set[int] = set()
     for old, new in blocks(x.shape, shape):
@@ -47,7 +36,7 @@ def reshaped(trace: Trace, x: Labels, shape: tuple[int, ...]) -> Labels:
             trace.freeze(x.ids(dim), "is joined with other channels by")
             trace.freeze(x.ids(labelled[0]), "is joined with other channels by")
         if len(labelled) == 1:
-            place, ids = _spread(trace, x, labelled[0], (old, new), shape)
+            place, ids = _spread(trace, node, x, labelled[0], (old, new))
             if place is not None:
                 axes[place] = ids
         elif all(x.is_free(dim) for dim in old):
@@ -85,9 +74,10 @@ def blocks(old: Sequence[int], new: Sequence[int]) -> Iterator[Block]:
         yield first, second
 
 
-def _spread(trace: Trace, x: Labels, dim: int, block: Block, shape: tuple[int, ...]) -> tuple[int | None, Ids]:
+def _spread(trace: Trace, node: Node, x: Labels, dim: int, block: Block) -> tuple[int | None, Ids]:
     # Run one block on the ids: return the new dimension that has them, and the ids along it.
     old, new = block
+    shape = shape_of(node)
     within = [x.shape[each] if each == dim else 1 for each in old]
     full = [x.shape[each] for each in old]
     grid = np.broadcast_to(x.ids(dim).reshape(within), full).reshape([shape[each] for each in new])
@@ -97,6 +87,9 @@ def _spread(trace: Trace, x: Labels, dim: int, block: Block, shape: tuple[int, .
         trace.freeze(grid.ravel(), "is one channel in")
         return None, grid
     axis = varying[-1]
+    if trace.heads == "whole" and node in trace.attended:
+        heads = head_dimension(node, [new[each] for each in varying])
+        axis = axis if heads is None else new.index(heads)
     columns = np.moveaxis(grid, axis, -1).reshape(-1, grid.shape[axis])
     if math.prod(grid.shape[axis + 1 :]) > 1:
         # The last length of a split mostly follows the width; a leading one may be a number of heads or groups.
