@@ -11,7 +11,7 @@ from edgeprune.devices.replies import clean_text
 from edgeprune.devices.ssh_auth import ask_password
 from edgeprune.devices.ssh_config import look_up
 from edgeprune.devices.ssh_connect import Link, Links, errors_named
-from edgeprune.devices.ssh_start import start_agent, start_command
+from edgeprune.devices.ssh_start import SLOW_START_S, start_agent, start_command
 from edgeprune.devices.transport import Deadline, Transport
 from edgeprune.errors import DeviceTimeout, LinkClosed
 
@@ -19,6 +19,7 @@ _READ_BYTES = 256 * 1024
 _PACKET_BYTES = 32 * 1024 - 64
 """What OpenSSH takes in one packet; what is longer would be cut, and its rest copied again and again."""
 _LAST_WORDS_BYTES = 64 * 1024
+_LOGIN_S = 15.0
 _AGAIN = "Connect again."
 
 
@@ -28,6 +29,8 @@ class SshTransport(Transport):
     Args:
         address: Of the board.
     """
+
+    start_s = SLOW_START_S
 
     def __init__(self, address: SshAddress) -> None:
         self._address = address
@@ -47,15 +50,15 @@ class SshTransport(Transport):
             deadline: Until when.
         """
         host = look_up(self._address)
-        with self._links.cut_at(deadline):
-            self._link = self._links.log_in(host, deadline)
-            with errors_named(host, deadline):
-                channel = self._link.transport.open_session()
-                for buffer in (channel.in_buffer, channel.in_stderr_buffer):
-                    buffer.set_event(self._arrived)
-                channel.exec_command(start_command())
-            self._channel = channel
-            self._heard = start_agent(self, self._address, deadline)
+        way = Deadline(min(_LOGIN_S, deadline.remaining_s))
+        with self._links.cut_at(way), errors_named(host, way):
+            self._link = self._links.log_in(host, way)
+            channel = self._link.transport.open_session()
+            for buffer in (channel.in_buffer, channel.in_stderr_buffer):
+                buffer.set_event(self._arrived)
+            channel.exec_command(start_command())
+        self._channel = channel
+        self._heard = start_agent(self, self._address, deadline)
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         """Send to the agent's standard input; see `Transport`.

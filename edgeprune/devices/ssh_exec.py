@@ -7,7 +7,7 @@ import shutil
 from edgeprune.devices.address import SshAddress
 from edgeprune.devices.process import ProcessTransport
 from edgeprune.devices.ssh_config import look_up, ssh_options
-from edgeprune.devices.ssh_start import start_agent, start_command
+from edgeprune.devices.ssh_start import SLOW_START_S, start_agent, start_command
 from edgeprune.devices.transport import Deadline
 from edgeprune.errors import ConnectFailed
 
@@ -35,6 +35,8 @@ class SshExecTransport(ProcessTransport):
         address: Of the board.
     """
 
+    start_s = SLOW_START_S
+
     def __init__(self, address: SshAddress) -> None:
         super().__init__()
         self._address = address
@@ -49,7 +51,8 @@ class SshExecTransport(ProcessTransport):
         program = shutil.which("ssh")
         if program is None:
             raise ConnectFailed("This machine has no `ssh`.", "Install openssh-client, or use ssh://.")
-        files = " ".join(f'"{path}"' for path in look_up(self._address).known_hosts)
+        paths = (str(path).replace("%", "%%") for path in look_up(self._address).known_hosts)
+        files = " ".join(f'"{path}"' for path in paths)
         settings = [f"{key}={value}" for key, value in {**_SETTINGS, "UserKnownHostsFile": files}.items()]
         options = [word for setting in settings for word in ("-o", setting)]
         return [program, "-T", *options, *ssh_options(self._address), start_command()]

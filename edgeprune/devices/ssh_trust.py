@@ -48,10 +48,16 @@ def trust(address: Address, fingerprint: str | None, confirm: Callable[[str], bo
 
     Raises:
         UsageError: It is no SSH address, the fingerprint is another one, or the user said no.
+        ConnectFailed: The host is reached by a command of the user's alone.
     """
     if not isinstance(address, SshAddress):
         raise UsageError(f"{address} has no host key.", "Only ssh:// and ssh+exec:// have one.")
     host = look_up(address)
+    if host.proxy_command:
+        raise ConnectFailed(
+            f"{host} is reached by a ProxyCommand, which only the system's ssh runs.",
+            f"Run `ssh {address.host}` once, and accept its key there.",
+        )
     key, known = _ask(host)
     _refuse_what_stands(host, key, known)
     held = tuple(old.fingerprint for old in known.trusted)

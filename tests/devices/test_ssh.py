@@ -1,12 +1,15 @@
 """ssh:// and ssh+exec:// against a real sshd: starting the agent, through noise, and what the board says instead."""
 
+import ast
 import json
 import os
 import random
 import re
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from ssh_server import (  # noqa: F401  (fixtures)
@@ -19,7 +22,7 @@ from ssh_server import (  # noqa: F401  (fixtures)
     write_config,
 )
 
-from edgeprune.devices import connect, session, ssh_exec
+from edgeprune.devices import connect, session, ssh_exec, ssh_starter
 from edgeprune.devices.address import SshAddress
 from edgeprune.devices.agent_file import cached_agent
 from edgeprune.devices.ssh import SshTransport
@@ -148,6 +151,13 @@ def test_the_command_is_the_same_for_everybody_and_holds_nothing_that_a_shell_co
     assert inner
     assert not set(inner[2]) & set("$`\\!&|<>*?~#\n")
     assert len(command) < 4096
+
+
+def test_the_starter_is_python_3_6_and_needs_nothing_but_the_standard_library():
+    tree = ast.parse(Path(ssh_starter.__file__).read_text("utf-8"), feature_version=(3, 6))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert imported <= sys.stdlib_module_names
+    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash"])

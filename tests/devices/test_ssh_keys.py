@@ -233,6 +233,9 @@ def test_a_proxy_command_is_left_to_the_systems_ssh(ssh_server, user_settings):
     with pytest.raises(ConnectFailed, match="ProxyCommand") as caught:
         reach("ssh://board")
     assert "ssh+exec://board" in caught.value.next_step
+    with pytest.raises(ConnectFailed, match="ProxyCommand") as caught:
+        trust(parse_address("ssh+exec://board"), None, never)
+    assert "ssh board" in caught.value.next_step
 
 
 def test_a_password_without_a_terminal_is_not_asked_for(ssh_server):
