@@ -22,6 +22,7 @@ METHODS = Registry(
     {
         "channel": "edgeprune.pruning.channels:prune_channels",
         "weight": "edgeprune.pruning.weight:prune_weights",
+        "layer": "edgeprune.pruning.layer:prune_layers",
     },
 )
 
