@@ -12,7 +12,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Union
 
-from edgeprune_agent import __version__, identity, serial_link, wire
+from edgeprune_agent import __version__, identity, wire
 from edgeprune_agent.answers import Answers
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.channel import Channel
@@ -215,6 +215,8 @@ def main(argv: List[str]) -> int:
         channel.close()
 
     if options.tty:
+        from edgeprune_agent import serial_link  # a pipe needs none of it, and compiling takes a slow board its time
+
         _speak_into(root)
         serial_link.serve(options.tty, options.baud, _hello(), serve)
     else:

@@ -99,10 +99,10 @@ class Upload:
 
     def _note(self, data: bytes) -> None:
         """Write the checksums of the blocks that `data` completes."""
-        at, sums = 0, b""
+        at, sums, view = 0, b"", memoryview(data)
         while at < len(data):
             position = self.received + at
-            piece = data[at : at + BLOCK_BYTES - position % BLOCK_BYTES]
+            piece = view[at : at + BLOCK_BYTES - position % BLOCK_BYTES]
             self._crc = zlib.crc32(piece, self._crc)
             at += len(piece)
             end = position + len(piece)
