@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,8 @@ TIMM = (
     "res2net50_26w_4s", "hrnet_w18_small", "dla34", "cspresnet50", "vovnet39a", "deit_tiny_patch16_224", "levit_128s",
     "convnextv2_atto", "starnet_s1", "rexnet_100", "mnasnet_small",
 )  # fmt: skip
-NAMES = TORCHVISION + TIMM
+BLOCKS = ("block_c2f", "block_channel_shuffle", "block_fused_qkv", "block_window_attention")
+NAMES = TORCHVISION + TIMM + BLOCKS
 
 
 class RawDetector(nn.Module):
@@ -47,7 +50,8 @@ def build(name: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
         The network in eval mode, and an example input.
     """
     torch.manual_seed(seed)
-    model, size = _torchvision(name) if name in TORCHVISION else _timm(name)
+    kind = _block if name in BLOCKS else _torchvision if name in TORCHVISION else _timm
+    model, size = kind(name)
     _randomise(model)
     return model.eval(), torch.randn(1, 3, size, size)
 
@@ -70,6 +74,22 @@ def _timm(name: str) -> tuple[nn.Module, int]:
 
     model = timm.create_model(name, pretrained=False)
     return model, model.default_cfg["input_size"][-1]
+
+
+def _block(name: str) -> tuple[nn.Module, int]:
+    sys.path.append(str(Path(__file__).parents[2] / "tests" / "pruning"))
+    import pruning_architectures as blocks
+
+    width = 64
+    made: dict[str, Callable[[], nn.Module]] = {
+        "block_c2f": lambda: blocks.Classifier(blocks.C2f(width, 2), width=width),
+        "block_channel_shuffle": lambda: blocks.Classifier(
+            blocks.ShuffleUnit(width), blocks.ShuffleUnit(width), width=width
+        ),
+        "block_fused_qkv": lambda: blocks.VisionTransformer(width, 4),
+        "block_window_attention": lambda: blocks.Classifier(blocks.Window(width, 4, 4), width=width),
+    }
+    return made[name](), 16
 
 
 def _randomise(model: nn.Module) -> None:

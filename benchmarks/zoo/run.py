@@ -21,7 +21,7 @@ from typing import Any
 
 from networks import NAMES
 
-LIMIT_S = {"ours": 300, "theirs": 180}
+LIMIT_S = {"ours": 300, "theirs": 120}
 HERE = Path(__file__).parent
 COLUMNS = (
     "model", "ours", "max relative", "Torch-Pruning", "parameters left, ours", "theirs", "frozen ops", "export s",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +34,12 @@ class Captured:
     state: dict[str, str]
 
 
-def copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module, instead: Mapping[int, Tensor] | None = None) -> nn.Module:
     """Return a deep copy of a model.
 
     Args:
         model: Any module.
+        instead: Tensors to stand in the copy, by the `id` of the model's own.
 
     Returns:
         The copy.
@@ -47,7 +48,7 @@ def copied(model: nn.Module) -> nn.Module:
         ModelError: The model holds something that cannot be copied.
     """
     try:
-        return deepcopy(model)
+        return deepcopy(model, dict(instead or {}))
     except FORWARD_ERRORS as error:
         raise ModelError(
             f"The model cannot be copied ({first_line(error)}).",
@@ -118,6 +119,33 @@ def run(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
     with torch.no_grad():
         found = model(*deepcopy(tuple(inputs)))
     return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+
+def run_with(model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:
+    """Run a model with other tensors than its own.
+
+    Args:
+        model: In eval mode; left as it is.
+        state: Tensors by name; what the model does not have is passed over.
+        inputs: Positional arguments of its forward; not modified.
+
+    Returns:
+        Its output tensors, in order.
+    """
+    given = {name: state[name] for name in tensors(model) if name in state}
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        return run(_filled(copied(model), given), inputs)  # it holds its weights twice
+    with torch.no_grad():
+        found = torch.func.functional_call(model, given, deepcopy(tuple(inputs)), tie_weights=False)
+    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+
+def _filled(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    with torch.no_grad():
+        for name, tensor in tensors(model).items():
+            if name in state:
+                tensor.copy_(state[name])
+    return model
 
 
 def checked_run(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:

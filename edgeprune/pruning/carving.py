@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edgeprune.pruning.capture import copied
 from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.groups import ChannelGroup
-from edgeprune.pruning.surgery import cut, following_attributes, set_attributes
+from edgeprune.pruning.surgery import cut_copy, following_attributes, set_attributes
 from edgeprune.pruning.trace import Trace
 from edgeprune.values.recipe import GroupCut, PruneRecipe, Slice
 
@@ -64,8 +63,7 @@ def carve(model: nn.Module, selection: Selection) -> tuple[nn.Module, PruneRecip
         The smaller module, and the recipe that makes it.
     """
     gone, cuts = selection.gone, selection.cuts
-    pruned = copied(model)
-    cut(pruned, PruneRecipe(cuts))
+    pruned = cut_copy(model, PruneRecipe(cuts))
     counts = {module: int((~gone[ids]).sum()) for module, ids in selection.trace.followers.items()}
     recipe = PruneRecipe(cuts, following_attributes(pruned, counts))
     set_attributes(pruned, recipe)

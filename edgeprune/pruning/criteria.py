@@ -231,6 +231,6 @@ def _over_producers(group: ChannelGroup, measure: Callable[[Tensor], Tensor]) ->
 def _per_channel(values: Tensor, place: Place) -> Scores:
     # Sum a tensor over everything but one dimension, and there over the indices of each channel.
     others = [dim for dim in range(values.dim()) if dim != place.dim]
-    along: Scores = (values.sum(others, dtype=torch.float64) if others else values.double()).numpy()
+    along: Scores = (values.sum(others) if others else values).double().numpy()
     scores: Scores = along[place.indices].sum(axis=1)
     return scores

@@ -10,7 +10,7 @@ from torch import nn
 
 from edgeprune.errors import PruneError
 from edgeprune.pruning.batching import find_batching
-from edgeprune.pruning.capture import Captured
+from edgeprune.pruning.capture import FORWARD_ERRORS, Captured, first_line
 from edgeprune.pruning.carving import Selection, carve
 from edgeprune.pruning.isolation import Isolation, baked, doubtful
 from edgeprune.pruning.masking import MaskedNetwork
@@ -65,10 +65,17 @@ class Cutting:
 
         Returns:
             The new module, proved.
+
+        Raises:
+            DoesNotRun: The graph holds something that cannot follow.
         """
         batching = find_batching(self.model, self.captured, self.inputs)
         selection = self.selection
-        pruned = rewritten(self.model, self.captured, selection.trace, selection.cuts, batching)
+        try:
+            pruned = rewritten(self.model, self.captured, selection.trace, selection.cuts, batching)
+        except FORWARD_ERRORS as error:
+            step = "Report the model: this is a gap in EdgePrune."
+            raise DoesNotRun(f"The graph cannot be written again: {first_line(error)}", step) from error
         recipe = PruneRecipe(selection.cuts, rewriting=rewriting_of(self.inputs, selection.trace.heads))
         return pruned, recipe, self._prove(pruned, recipe, "rewritten")
 

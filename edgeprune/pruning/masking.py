@@ -69,6 +69,7 @@ class _Masking(Interpreter):
     def __init__(self, module: torch.fx.GraphModule, trace: Trace, gone: NDArray[np.bool_]) -> None:
         super().__init__(module)
         self._trace, self._gone = trace, gone
+        self._kept: dict[Node, list[Any]] = {}
         self.masked_norms: dict[str, None] = {}
 
     def run_node(self, node: Node) -> Any:
@@ -82,13 +83,14 @@ class _Masking(Interpreter):
             return super().run_node(node)
         given, keywords = self.fetch_args_kwargs_from_env(node)
         arguments = list(given)
-        keep = [self._keep(argument) for argument in node.args]
+        keep = self._keeps(node)
         if rule.reference is not None:
             found = rule.reference(node.target, arguments, keywords, keep)
             if found is not None:
                 self.masked_norms[node.name] = None
                 return found
-        for position in rule.masks:
+        for choice in rule.masks:
+            position = _smallest(arguments, choice)
             if position < len(arguments):
                 arguments[position] = _masked(arguments[position], keep[position])
         return node.target(*arguments, **keywords)  # type: ignore[operator]
@@ -98,6 +100,11 @@ class _Masking(Interpreter):
         found = masking.run(*map_arg(arguments, lambda node: self.env[node]), enable_io_processing=False)
         self.masked_norms.update(masking.masked_norms)
         return found
+
+    def _keeps(self, node: Node) -> list[Any]:
+        if node not in self._kept:
+            self._kept[node] = [self._keep(argument) for argument in node.args]
+        return self._kept[node]
 
     def _keep(self, argument: Any) -> Any:
         """Return a mask that broadcasts over an argument, True where it is kept; None if all of it is."""
@@ -120,3 +127,8 @@ def _masked(value: Any, keep: Any) -> Any:
     if isinstance(keep, list):
         return [_masked(each, mask) for each, mask in zip(value, keep, strict=True)]
     return value if keep is None else torch.where(keep, value, 0)
+
+
+def _smallest(arguments: Sequence[Any], choice: int | tuple[int, ...]) -> int:
+    """Return the position of the smallest of some tensors."""
+    return choice if isinstance(choice, int) else min(choice, key=lambda position: arguments[position].numel())

@@ -1,7 +1,8 @@
 """Proof that a pruned network is the dense one with the removed channels masked.
 
-Both are run on the example inputs and on random ones, with the network's own weights and with perturbed ones: an
-untrained head of zeros, a norm that scales by zero or a row of equal statistics would hide a wrong cut.
+Both are run with the network's own weights on the example inputs, and with perturbed weights on random inputs: an
+untrained head of zeros, a norm that scales by zero or a row of equal statistics would hide a wrong cut. Where one of
+these shows nothing, the other two pairings are run as well.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from edgeprune.errors import PruneError
-from edgeprune.pruning.capture import FORWARD_ERRORS, copied, first_line, run, tensors
+from edgeprune.pruning.capture import FORWARD_ERRORS, checked_run, copied, first_line, run, run_with, tensors
 from edgeprune.pruning.result import ProofReport
-from edgeprune.pruning.surgery import cut, refill
+from edgeprune.pruning.surgery import cut_tensors
 from edgeprune.values.recipe import PruneRecipe
 
 TOLERANCE = 1e-5
@@ -66,14 +67,19 @@ class Claim:
         """Return the same claim about the networks in float64."""
         return Claim(copied(self.dense).double(), copied(self.pruned).double(), self.masked, self.recipe, self.mode)
 
-    def pruned_from(self, dense: nn.Module) -> nn.Module:
-        """Return the pruned network with the tensors of `dense`, which is changed if it is the user's own module."""
-        if self.mode == "in_place":
-            cut(dense, self.recipe)
-            return dense
-        pruned = copied(self.pruned)
-        refill(pruned, dense, self.recipe)
-        return pruned
+    def run_pruned(self, state: Mapping[str, Tensor] | None, inputs: Sequence[Any]) -> list[Tensor]:
+        """Run the pruned network.
+
+        Args:
+            state: Tensors of the dense network to cut, by name; None for its own.
+            inputs: Not modified.
+
+        Returns:
+            Output tensors, in order.
+        """
+        if state is None:
+            return run(self.pruned, inputs)
+        return run_with(self.pruned, cut_tensors(self.dense, state, self.recipe), inputs)
 
 
 def prove(claim: Claim, inputs: Sequence[Any], seed: int) -> ProofReport:
@@ -126,25 +132,31 @@ def _compare_in_double(single: Found, claim: Claim, inputs: Sequence[Any], seed:
 
 def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
     generator = torch.Generator().manual_seed(seed)
-    batches = [tuple(inputs), _random_like(inputs, generator)]
-    max_abs, max_relative, n_shown = 0.0, 0.0, 0
-    for own in (True, False):
-        dense = claim.dense if own else _perturbed(claim.dense, generator)
-        expected = [claim.masked.run(tensors(dense), batch) for batch in batches]
-        pruned = claim.pruned if own else claim.pruned_from(dense)
-        for batch, outputs in zip(batches, expected, strict=True):
-            absolute, relative = _difference(run(pruned, batch), outputs)
-            if _shows_nothing(outputs):
-                continue
-            max_abs = max(max_abs, absolute) if own else max_abs
-            max_relative = max(max_relative, relative)
-            n_shown += 1
-    if not n_shown:
+    example, noise = tuple(inputs), _random_like(inputs, generator)
+    own = _compared(claim, None, example)
+    if own is None:
+        checked_run(claim.dense, example)
+    shown = [own]
+    other = _perturbed(tensors(claim.dense), generator)
+    shown.append(_compared(claim, other, noise))
+    if None in shown:
+        # Silent or not defined there: noise, or other weights, may be what a model cannot be run with.
+        shown += [_compared(claim, None, noise), _compared(claim, other, example)]
+    found = [each for each in shown if each is not None]
+    if not found:
         raise PruneError(
             "The masked network's outputs are all zero or not finite, so that comparing them proves nothing.",
             "Give example inputs on which the model answers.",
         )
-    return max_abs, max_relative, n_shown
+    return max(absolute for absolute, _ in found), max(relative for _, relative in found), len(found)
+
+
+def _compared(claim: Claim, state: Mapping[str, Tensor] | None, batch: Sequence[Any]) -> tuple[float, float] | None:
+    """Return the largest absolute and relative difference on one batch; None if the outputs show nothing."""
+    outputs = claim.run_pruned(state, batch)  # first, since it may not run at all
+    expected = claim.masked.run(tensors(claim.dense) if state is None else state, batch)
+    difference = _difference(outputs, expected)
+    return None if _shows_nothing(expected) else difference
 
 
 def _shows_nothing(expected: list[Tensor]) -> bool:
@@ -181,15 +193,21 @@ def _random_like(inputs: Sequence[Any], generator: torch.Generator) -> tuple[Any
     return drawn
 
 
-def _perturbed(model: nn.Module, generator: torch.Generator) -> nn.Module:
-    """Return a copy with every row and column of every float tensor scaled by its own factor, zeros made small."""
-    copy = copied(model)
+def _perturbed(state: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """Return float tensors with every row and column scaled by its own factor, no zeros, and tied ones still tied."""
+    found: dict[int, Tensor] = {}
     with torch.no_grad():
-        for tensor in {id(t): t for t in tensors(copy).values()}.values():
-            if not tensor.is_floating_point():
-                continue
-            tensor.masked_fill_(tensor == 0, 0.1)
-            for dim, length in enumerate(tensor.shape):
-                factor = torch.rand(length, generator=generator, dtype=tensor.dtype) + 0.5
-                tensor.mul_(factor.reshape([-1 if d == dim else 1 for d in range(tensor.dim())]))
-    return copy
+        for tensor in state.values():
+            if id(tensor) not in found:
+                found[id(tensor)] = _scaled(tensor.detach(), generator) if tensor.is_floating_point() else tensor
+    return {name: found[id(tensor)] for name, tensor in state.items()}
+
+
+def _scaled(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    whole = int(tensor.count_nonzero()) == tensor.numel()
+    scaled = tensor if whole else tensor.masked_fill(tensor == 0, 0.1)
+    for dim, length in list(enumerate(tensor.shape))[:3]:
+        along = torch.rand(length, generator=generator, dtype=tensor.dtype) + 0.5
+        along = along.reshape([-1 if d == dim else 1 for d in range(tensor.dim())])
+        scaled = scaled * along if scaled is tensor else scaled.mul_(along)
+    return scaled

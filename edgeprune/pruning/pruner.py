@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from edgeprune.errors import ModelError, UsageError
+from edgeprune.errors import EdgePruneError, ModelError, UsageError
 from edgeprune.pruning.capture import checked_run, copied, tensors
 from edgeprune.pruning.exclusion import check_patterns
 from edgeprune.pruning.keeping import Recover, between_steps
@@ -65,14 +66,24 @@ def prune(
     if isinstance(calibration, Iterator):
         calibration = list(calibration)  # every step reads it again
     working = copied(model).eval()
-    checked_run(working, inputs)
-    result: PruneResult = METHODS.load(spec.method)(
-        working, spec, inputs, calibration, listener, between_steps(recover)
-    )
+    with _model_at_fault(working, inputs):
+        result: PruneResult = METHODS.load(spec.method)(
+            working, spec, inputs, calibration, listener, between_steps(recover)
+        )
     modes = {name: module.training for name, module in model.named_modules()}
     for name, module in result.model.named_modules():
         module.training = modes.get(name, model.training)
     return result
+
+
+@contextmanager
+def _model_at_fault(model: nn.Module, inputs: tuple[Any, ...]) -> Iterator[None]:
+    # When something fails inside the block, say so if the cause is that the model does not run.
+    try:
+        yield
+    except EdgePruneError:
+        checked_run(model, inputs)
+        raise
 
 
 def _check_tensors(model: nn.Module, inputs: tuple[Any, ...]) -> None:

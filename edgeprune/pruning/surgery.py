@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from edgeprune.errors import ModelError
 from edgeprune.pruning.bypass import remove
-from edgeprune.pruning.capture import canonical_names, tensors
+from edgeprune.pruning.capture import canonical_names, copied, tensors
 from edgeprune.pruning.zeroing import checked_masks, zero_entries
 from edgeprune.values.recipe import PruneRecipe, Slice
 
@@ -41,6 +41,25 @@ def cut(model: nn.Module, recipe: PruneRecipe) -> None:
     set_attributes(model, recipe)
 
 
+def cut_copy(model: nn.Module, recipe: PruneRecipe) -> nn.Module:
+    """Slice a copy of a model, without copying what goes.
+
+    Args:
+        model: Left as it is.
+        recipe: What to cut; nothing but slices.
+
+    Returns:
+        The copy.
+    """
+    first, held = canonical_names(model), tensors(model)
+    sliced = _sliced(first, held, kept_indices(recipe))
+    return copied(model, {id(held[name]): _like(held[name], value) for name, value in sliced.items()})
+
+
+def _like(old: Tensor, new: Tensor) -> Tensor:
+    return nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else new
+
+
 def set_attributes(model: nn.Module, recipe: PruneRecipe) -> None:
     """Let the attributes of a sliced model follow.
 
@@ -54,12 +73,13 @@ def set_attributes(model: nn.Module, recipe: PruneRecipe) -> None:
 
 def kept_indices(recipe: PruneRecipe) -> dict[tuple[str, int], list[int]]:
     """Return for each cut tensor dimension the indices that every group leaves there, ascending."""
-    kept: dict[tuple[str, int], set[int]] = {}
+    kept: dict[tuple[str, int], list[int]] = {}
     for group in recipe.cuts:
         for slice_ in group.slices:
             spot = (slice_.tensor, slice_.dim)
-            kept[spot] = kept.get(spot, set(slice_.kept)) & set(slice_.kept)
-    return {spot: sorted(indices) for spot, indices in kept.items()}
+            own = kept.get(spot)
+            kept[spot] = list(slice_.kept) if own is None else sorted(set(own).intersection(slice_.kept))
+    return kept
 
 
 def _check(held: Mapping[str, Tensor], slice_: Slice) -> None:
@@ -106,25 +126,28 @@ def _sliced(
     return sliced
 
 
-def refill(pruned: nn.Module, dense: nn.Module, recipe: PruneRecipe) -> None:
-    """Give a pruned network the cut tensors of a dense one.
+def cut_tensors(model: nn.Module, state: Mapping[str, Tensor], recipe: PruneRecipe) -> dict[str, Tensor]:
+    """Cut tensors as those of a model are cut.
 
     Args:
-        pruned: With tensors of the same names, cut; changed.
-        dense: Left as it is.
-        recipe: What was cut.
+        model: Dense; left as it is.
+        state: Other tensors for it, by name; left as they are.
+        recipe: What is cut.
+
+    Returns:
+        What they are in the pruned model, by name; those of removed modules included.
     """
-    first, held = canonical_names(dense), tensors(dense)
+    first = canonical_names(model)
+    masks = {first[name]: mask for name, mask in checked_masks(model, recipe.zeros).items()}
+    zeroed = {name: state[name].masked_fill(mask, 0) for name, mask in masks.items()}
+    held = {**state, **zeroed}
     sliced = _sliced(first, held, kept_indices(recipe))
-    with torch.no_grad():
-        for name, tensor in tensors(pruned).items():
-            if name in held:
-                tensor.copy_(sliced.get(first[name], held[name]))
+    return {name: sliced.get(base, held[base]) for name, base in first.items()}
 
 
 def _put(model: nn.Module, name: str, old: Tensor, sliced: dict[str, Tensor], base: str) -> None:
-    if isinstance(old, nn.Parameter) and not isinstance(sliced[base], nn.Parameter):
-        sliced[base] = nn.Parameter(sliced[base], requires_grad=old.requires_grad)
+    if not isinstance(sliced[base], nn.Parameter):
+        sliced[base] = _like(old, sliced[base])
     owner, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(owner), attribute, sliced[base])
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves
 
 from edgeprune.pruning.capture import Captured, tensors
 from edgeprune.pruning.heads import attended
@@ -69,7 +70,7 @@ def _freeze_outputs(trace: Trace, node: Node) -> None:
 
 
 def _labelled(trace: Trace, arguments: Any) -> Any:
-    return tree_map_only(Node, lambda node: trace.labels.get(node), arguments)
+    return map_arg(arguments, lambda node: trace.labels.get(node))
 
 
 def _call(trace: Trace, node: Node) -> Any:

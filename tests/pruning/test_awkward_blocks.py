@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from pruning_architectures import Classifier, conv, randomise_statistics
+from pruning_architectures import Classifier, Window, conv, randomise_statistics
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -58,34 +58,6 @@ class ResponseNorm(nn.Module):
     def forward(self, x):
         energy = x.norm(p=2, dim=(2, 3), keepdim=True)
         return x + self.gamma * x * energy / (energy.mean(1, keepdim=True) + 1e-6)
-
-
-class Window(nn.Module):
-    """Shifted windows, fused qkv, and a table of relative positions."""
-
-    def __init__(self, width: int = 16, size: int = 4, heads: int = 2) -> None:
-        super().__init__()
-        self.size, self.heads, self.scale = size, heads, (width // heads) ** -0.5
-        self.norm, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.table = nn.Parameter(torch.randn((2 * size - 1) ** 2, heads))
-        places = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")).flatten(1)
-        apart = (places[:, :, None] - places[:, None]) + size - 1
-        self.register_buffer("index", apart[0] * (2 * size - 1) + apart[1])
-
-    def forward(self, x):
-        x = x.permute(0, 2, 3, 1)
-        batch, height, width, channels = x.shape
-        size, tokens = self.size, self.size**2
-        y = torch.roll(self.norm(x), (-2, -2), (1, 2))
-        y = y.view(batch, height // size, size, width // size, size, channels).transpose(2, 3)
-        qkv = self.qkv(y.reshape(-1, tokens, channels)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)
-        bias = self.table[self.index.view(-1)].view(tokens, tokens, -1).permute(2, 0, 1)
-        weights = ((query * self.scale) @ key.transpose(-2, -1) + bias).softmax(-1)
-        y = self.out((weights @ value).transpose(1, 2).flatten(2))
-        y = y.view(batch, height // size, width // size, size, size, -1).transpose(2, 3)
-        y = torch.roll(y.reshape(batch, height, width, -1), (2, 2), (1, 2))
-        return (x + y).permute(0, 3, 1, 2)
 
 
 class Rotary(nn.Module):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from pruning_architectures import Attention, Classifier, Transformer
-from test_awkward_blocks import Window
+from pruning_architectures import Attention, Classifier, Transformer, Window
 from test_rewriting import Timm, TorchAttention
 from torch import nn
 

@@ -154,7 +154,7 @@ def test_half_of_the_channels_go_although_the_code_counts_them_and_nothing_but_t
     assert [row.name for row in result.report if row.frozen] in (["head.weight"], ["fc.weight"])
 
 
-@pytest.mark.parametrize("name", set(BLOCKS) - {"no_grad"})
+@pytest.mark.parametrize("name", [name for name in BLOCKS if name != "no_grad"])
 def test_a_rewritten_model_takes_other_batches(name):
     result = prune(randomise_statistics(BLOCKS[name]()), HALF, example_inputs=(X,))
 

@@ -95,7 +95,7 @@ def _embedding(trace: Trace, node: Node, weight: Labels, indices: Labels, *optio
 
 
 RULES: Rules = {
-    "linear": Rule(_linear, masks=(0,)),
+    "linear": Rule(_linear, masks=((0, 1),)),
     "matmul": Rule(_matmul, masks=(0, 1)),
     "mm": Rule(_matmul, masks=(0, 1)),
     "bmm": Rule(_matmul, masks=(0, 1)),

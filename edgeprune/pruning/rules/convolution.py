@@ -89,7 +89,7 @@ def _single(own: Ids, arriving: Ids) -> Ids:
 
 
 RULES: Rules = {
-    **{f"conv{n}d": Rule(_forward, masks=(0,)) for n in (1, 2, 3)},
-    **{f"conv_transpose{n}d": Rule(_transposed, masks=(0,)) for n in (1, 2, 3)},
-    "convolution": Rule(_general, masks=(0,)),
+    **{f"conv{n}d": Rule(_forward, masks=((0, 1),)) for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": Rule(_transposed, masks=((0, 1),)) for n in (1, 2, 3)},
+    "convolution": Rule(_general, masks=((0, 1),)),
 }

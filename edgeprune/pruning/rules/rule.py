@@ -15,14 +15,15 @@ class Rule:
         trace: Called with the trace, the node, and the op's own arguments with labels in place of tensors; returns
             the labels of the result.
         masks: Positions of the arguments across whose channels the op sums: the masked reference sets their removed
-            elements to zero before it calls the op.
+            elements to zero before it calls the op. A position within a tuple stands for any one of the tuple: the
+            smallest is masked, since a product with zero is zero whichever factor is.
         reference: Called with the op, its arguments, its keywords and, for each argument, its keep mask or None;
             returns the result over what is kept, or None where nothing across which the op works is removed. Only
             for ops to which a zero is not the same as nothing, such as norms.
     """
 
     trace: Callable[..., Any]
-    masks: tuple[int, ...] = ()
+    masks: tuple[int | tuple[int, ...], ...] = ()
     reference: Callable[..., Any] | None = None
 
 
