@@ -20,7 +20,10 @@ from edgeprune.devices.ssh_config import CONFIG_VARIABLE
 
 def sshd_program():
     found = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    assert found, "these tests need a real sshd: apt-get install openssh-server openssh-client"
+    if not found:
+        missing = "no sshd here: apt-get install openssh-server openssh-client"
+        assert "CI" not in os.environ, missing  # .ci/run installs it, so that CI never leaves these out
+        pytest.skip(missing)
     return found
 
 
