@@ -128,7 +128,7 @@ def bn_scale(group: ChannelGroup) -> Scores:
         raise NotApplicable("has no batch norm whose scale could rank it")
     scores = np.zeros(group.n_channels)
     for place in scales:
-        scores += _per_channel(group.evidence.tensors[place.tensor].abs(), place)
+        scores += per_channel(group.evidence.tensors[place.tensor].abs(), place)
     return scores
 
 
@@ -210,7 +210,7 @@ def _over_places(group: ChannelGroup, values: Mapping[str, Tensor]) -> Scores:
     scores = np.zeros(group.n_channels)
     for place in group.places:
         if place.tensor in values:
-            scores += _per_channel(values[place.tensor], place)
+            scores += per_channel(values[place.tensor], place)
     return scores
 
 
@@ -224,12 +224,20 @@ def _over_producers(group: ChannelGroup, measure: Callable[[Tensor], Tensor]) ->
     scores = np.zeros(group.n_channels)
     for place in group.places:
         if place.produces:
-            scores += _per_channel(measure(group.evidence.tensors[place.tensor]), place)
+            scores += per_channel(measure(group.evidence.tensors[place.tensor]), place)
     return scores
 
 
-def _per_channel(values: Tensor, place: Place) -> Scores:
-    # Sum a tensor over everything but one dimension, and there over the indices of each channel.
+def per_channel(values: Tensor, place: Place) -> Scores:
+    """Sum a tensor over everything but one dimension, and there over the indices of each channel.
+
+    Args:
+        values: Of the shape of the place's tensor.
+        place: Where the channels stand.
+
+    Returns:
+        Shape (n_channels,).
+    """
     others = [dim for dim in range(values.dim()) if dim != place.dim]
     along: Scores = (values.sum(others) if others else values).double().numpy()
     scores: Scores = along[place.indices].sum(axis=1)

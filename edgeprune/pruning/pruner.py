@@ -24,6 +24,8 @@ METHODS = Registry(
         "channel": "edgeprune.pruning.channels:prune_channels",
         "weight": "edgeprune.pruning.weight:prune_weights",
         "layer": "edgeprune.pruning.layer:prune_layers",
+        "connection": "edgeprune.pruning.connection:prune_connections",
+        "hybrid": "edgeprune.pruning.hybrid:prune_hybrid",
     },
 )
 

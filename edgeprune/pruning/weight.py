@@ -45,6 +45,11 @@ class WeightStep:
     model: nn.Module
     proof: ProofReport
 
+    @property
+    def recipe(self) -> PruneRecipe:
+        """The zeros of this step, numbered as in the model before it."""
+        return PruneRecipe((), zeros=packed(self.plan.masks))
+
 
 def prune_weights(
     model: nn.Module,
@@ -120,12 +125,26 @@ def zero_weights(
     Returns:
         What was done.
     """
-    plan = plan_weights(model, evidence, spec, amount, zero)
+    return apply_plan(model, plan_weights(model, evidence, spec, amount, zero), inputs, spec.seed)
+
+
+def apply_plan(model: nn.Module, plan: WeightPlan, inputs: Sequence[Any], seed: int) -> WeightStep:
+    """Set the weights of a plan to zero, and prove it.
+
+    Args:
+        model: In eval mode; left as it is.
+        plan: Of this model.
+        inputs: Example inputs.
+        seed: Of the proof.
+
+    Returns:
+        What was done.
+    """
     pruned = copied(model)
     zero_entries(pruned, plan.masks)
     _check_entries(model, pruned, plan.masks)
     recipe = PruneRecipe((), zeros=packed(plan.masks))
-    proof = prove(Claim(model, pruned, EditedNetwork(model, recipe), recipe), inputs, spec.seed)
+    proof = prove(Claim(model, pruned, EditedNetwork(model, recipe), recipe), inputs, seed)
     return WeightStep(plan, pruned, proof)
 
 

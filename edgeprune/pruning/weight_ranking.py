@@ -38,7 +38,9 @@ class WeightPlan:
     kept: Mapping[str, str] = field(default_factory=dict)
 
 
-def plan_weights(model: nn.Module, evidence: Evidence, spec: PruneSpec, progress: float, zero: Masks) -> WeightPlan:
+def plan_weights(
+    model: nn.Module, evidence: Evidence, spec: PruneSpec, progress: float, zero: Masks, *, spare_one: bool = False
+) -> WeightPlan:
     """Choose the weights to set to zero.
 
     Args:
@@ -47,6 +49,7 @@ def plan_weights(model: nn.Module, evidence: Evidence, spec: PruneSpec, progress
         spec: Criterion, scope and patterns; the amount comes from `progress`.
         progress: The amount by now: a share, a threshold, or for an N:M pattern the share (M - N) / M.
         zero: Masks of what is zero already and stays so.
+        spare_one: Leave the strongest weight where a tensor would be left without any, in place of refusing.
 
     Returns:
         The plan.
@@ -62,6 +65,8 @@ def plan_weights(model: nn.Module, evidence: Evidence, spec: PruneSpec, progress
     ranked = {name: _with_zeros_first(scores[name], zero.get(name)) for name in names}
     masks = {name: _or(mask, zero.get(name)) for name, mask in _choose(evidence, ranked, spec, progress).items()}
     for name, mask in masks.items():
+        if spare_one and bool(mask.all()):
+            mask.view(-1)[ranked[name].argmax()] = False
         if bool(mask.all()):
             largest = float(evidence.tensors[name].abs().max())
             raise PruneError(

@@ -18,12 +18,6 @@ X = torch.randn(2, 3, 8, 8)
 HALF = PruneSpec(ratio=0.5)
 
 
-@pytest.mark.parametrize("method", ["connection", "hybrid"])
-def test_a_method_that_is_not_there_lists_those_that_are(method):
-    with pytest.raises(UsageError, match=rf"cannot prune by the method '{method}'. Available: channel, weight, layer"):
-        prune(Classifier(), PruneSpec(method=method, sparsity=0.5), example_inputs=(X,))
-
-
 def test_the_channel_method_asks_for_a_ratio():
     with pytest.raises(UsageError, match="takes a ratio"):
         prune(Classifier(), PruneSpec(sparsity=0.5), example_inputs=(X,))
