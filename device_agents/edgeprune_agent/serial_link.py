@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from edgeprune_agent import wire
+from edgeprune_agent import console, identity, wire
 from edgeprune_agent.channel import CROWDED_BYTES, Channel
 from edgeprune_agent.tty_port import TtyPort, supported
 from edgeprune_agent.wire import Frame, Message
@@ -137,6 +137,9 @@ def serve(path: str, rate: int, hello: Dict[str, Any], run: Callable[[Channel], 
         run: Serves one session over a channel and closes it.
     """
     stays = path != "-"
+    if not stays:
+        console.forget_old_agents(identity.agent_file())
+        console.stand_guard(0)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     with TtyPort(path, rate) as port:

@@ -47,11 +47,16 @@ def take(blocks: int) -> bytes:
 def main() -> None:
     """Be the agent."""
     os.umask(0o077)
-    folder = os.path.expanduser("~/.edgeprune/agent/")
+    root = os.path.expanduser("~/.edgeprune/")
+    folder = root + "agent/"
     path = folder + sys.argv[1] + ".pyz"
+    os.makedirs(folder, exist_ok=True)
+    for place in (root[:-1], folder[:-1]):
+        # A symbolic link has all these bits. What others can exchange is not to be run.
+        if os.lstat(place).st_mode & 0o022 or os.lstat(place).st_uid != os.geteuid():
+            sys.exit("The folder %s is a symbolic link or belongs to others." % place)
     tty.setraw(0)
     if not is_agent(path):
-        os.makedirs(folder, exist_ok=True)
         try:
             import bz2 as packer
         except ImportError:  # some small systems leave it out
@@ -63,9 +68,12 @@ def main() -> None:
             file.flush()
             os.fsync(file.fileno())
         if not is_agent(path + ".new"):
-            sys.exit("~EPX~")
+            sys.exit("The agent was changed on its way.")
         os.rename(path + ".new", path)
     sys.argv = [path, "--tty", "-"]
+    own = root + "venv/bin/python3"
+    if os.access(own, os.X_OK):
+        os.execv(own, [own, "-I", "-u"] + sys.argv)
     runpy.run_path(path, run_name="__main__")
 
 

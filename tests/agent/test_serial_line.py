@@ -189,6 +189,13 @@ def test_both_ways_at_once_everything_arrives_once_and_in_order(name):
             assert [m for m in got if m.lane == lane] == [m for m in sent if m.lane == lane]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_kernel_messages_stop_nothing(seed):
+    simulation = met(flips(1e-5), chain(flips(1e-5), kernel_messages(2.0)), seed=seed)
+    data = os.urandom(120_000)
+    assert len(data) / (send(simulation, chunks(data)) * 11520) > 0.93
+
+
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 5000), min_size=1, max_size=12), st.floats(0, 8e-4))
 @settings(max_examples=40, deadline=None)
 def test_whatever_the_sizes_and_the_noise_messages_arrive_as_sent(seed, sizes, noise):

@@ -165,9 +165,11 @@ def plug(baud):
     return near, keep
 
 
-def has_shell(terminal, board):
-    """Whether the console belongs to what was started on it, and takes Ctrl-C for what it is."""
-    return os.tcgetpgrp(terminal) == board and bool(termios.tcgetattr(terminal)[3] & termios.ISIG)
+def console(terminal, board):
+    """Who has the console, and whether that is what was started on it and takes Ctrl-C for what it is."""
+    foreground = os.tcgetpgrp(terminal)
+    signals = bool(termios.tcgetattr(terminal)[3] & termios.ISIG)
+    return {"foreground": foreground, "shell": foreground == board and signals}
 
 
 def say(line):
@@ -192,7 +194,7 @@ def obey(ways, settings, keep, baud, board):
             if order.pop("hang_up", False):
                 return
             if order.pop("stats", False):
-                say(json.dumps([state(up), {**state(down), "shell": has_shell(down.source, board)}]))
+                say(json.dumps([state(up), {**state(down), **console(down.source, board)}]))
             if order.pop("pull", False):
                 os.close(keep)
                 os.close(up.source)

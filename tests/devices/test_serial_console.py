@@ -72,6 +72,39 @@ def test_the_agent_is_kept_and_checked_before_it_is_used_again(make_board):
     assert kept.read_bytes() == whole
 
 
+def test_a_python_of_the_agents_own_is_preferred(make_board):
+    board = make_board()
+    own = board.root / "venv" / "bin" / "python3"
+    own.parent.mkdir(parents=True)
+    board.root.chmod(0o700)
+    own.write_text(f'#!/bin/sh\ntouch {board.home}/own-python\nexec {sys.executable} "$@"\n')
+    own.chmod(0o700)
+    assert answers(board)
+    assert (board.home / "own-python").exists()
+
+
+def test_of_older_agents_a_few_are_kept(make_board):
+    board = make_board()
+    folder = board.root / "agent"
+    folder.mkdir(parents=True)
+    for name in range(9):
+        (folder / f"{name:064}.pyz").write_text("old")
+    for place in (board.root, folder):
+        place.chmod(0o700)
+    assert answers(board)
+    assert len(list(folder.iterdir())) == 5
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_an_agent_that_others_could_exchange_is_not_run(make_board, mode):
+    board = make_board()
+    (board.root / "agent").mkdir(parents=True)
+    board.root.chmod(0o700)
+    (board.root / "agent").chmod(mode)
+    with pytest.raises(ConnectFailed, match="belongs to others"):
+        answers(board)
+
+
 def test_a_user_is_logged_in_and_asked_for_the_password_once(make_board, monkeypatch):
     board = make_board(sys.executable, str(LOGIN), "pi", "raspberry")
     asked = []

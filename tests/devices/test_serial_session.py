@@ -4,10 +4,12 @@ import contextlib
 import hashlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from serial_board import SerialBoard
@@ -130,6 +132,29 @@ def test_an_adapter_that_is_plugged_in_again_is_found_under_its_other_name(board
     hand.join()
     assert stored(board) == {sha}
     assert board.stats()[0]["carried"] < 300_000 * 1.02 + 48_000 + 64 * 1024
+
+
+def agent_process(board):
+    group = board.stats()[1]["foreground"]
+    return int(Path(f"/proc/{group}/task/{group}/children").read_text().split()[0])
+
+
+def test_an_agent_that_is_killed_is_replaced_and_the_shell_hears_nothing_of_it(make_board):
+    board = make_board(baud=230_400)
+    data = os.urandom(150_000)
+
+    def kill():
+        wait_until(lambda: board.stats()[0]["carried"] > 80_000)
+        os.kill(agent_process(board), signal.SIGKILL)
+
+    hand = threading.Thread(target=kill)
+    hand.start()
+    with connect(board.address(fastest=460_800)) as session:
+        sha = session.push_bytes(data)
+    hand.join()
+    assert stored(board) == {sha}
+    assert {path.name for path in board.home.iterdir()} == {".edgeprune"}
+    assert board.stats()[0]["carried"] < 150_000 * 1.02 + 48_000 + 64 * 1024
 
 
 HOST = """

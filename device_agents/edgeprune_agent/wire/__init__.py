@@ -83,6 +83,7 @@ from edgeprune_agent.wire.protocol import (
 )
 from edgeprune_agent.wire.repeat import SPAN
 from edgeprune_agent.wire.serial_line import (
+    GONE_TEXT,
     LEAVE_TEXT,
     PROBE_TEXT,
     Pace,
@@ -111,6 +112,7 @@ __all__ = [
     "EVENTS",
     "EVT",
     "FIRST",
+    "GONE_TEXT",
     "HELLO",
     "IDEMPOTENT_OPS",
     "JSON",

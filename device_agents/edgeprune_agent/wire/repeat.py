@@ -23,7 +23,7 @@ _LANE = struct.Struct(">BHQH")
 _WRAP = 0xFFFF
 _ACK_EVERY, _ACK_AFTER_S = 4, 0.04
 _ACK_AGAIN_S = (0.12, 0.4)
-"""An ACK may be lost as well, and then the other side may wait for it."""
+"""An ACK may be lost as well, and then the other side of a file may wait for it."""
 _TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.25, 5.0
 _MEMORY_BYTES = 400 * 1000
 _WINDOW_S, _SMALLEST_WINDOW, _URGENT_BYTES = 0.5, 4096, 8192
@@ -79,7 +79,7 @@ class Receiver:
         self._early: Dict[int, Dict[int, Frame]] = {lane: {} for lane in LANES_BY_URGENCY}
         self._touched: Set[int] = set()
         self._highest: Optional[int] = None
-        self._unacknowledged = self._repeats = 0
+        self._unacknowledged, self._repeats = 0, len(_ACK_AGAIN_S)
         self._acknowledge_at = math.inf
 
     def note(self, frame: Frame, now: float) -> None:
@@ -105,7 +105,8 @@ class Receiver:
         lane, early = frame.lane, self._early[frame.lane]
         self._touched.add(lane)
         self._unacknowledged += 1
-        self._repeats = 0
+        if lane == BULK:
+            self._repeats = 0
         late = now if self._unacknowledged >= _ACK_EVERY else now + _ACK_AFTER_S
         self._acknowledge_at = min(self._acknowledge_at, late)
         if frame.sequence - self._due[lane] & _WRAP < min(self.credit, SPAN):
@@ -189,8 +190,8 @@ class Sender:
         self._flight: "OrderedDict[int, Packet]" = OrderedDict()
         self._flight_bytes = 0
         self._timeout_at, self._patience = math.inf, 1.0
-        start = 2048 if rate >= 921600 else 1024
-        self._errors, self._bytes = 1.0, start * start / 20
+        start = 2048 if rate >= 921600 else 1400
+        self._errors, self._bytes = 0.5, 0.5 * start * start / 20
 
     @property
     def piece_bytes(self) -> int:

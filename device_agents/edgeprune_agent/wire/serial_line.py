@@ -30,6 +30,8 @@ PROBE_TEXT = b"\r~EPL?\r"
 """Asks whether an agent is there. In print, since a shell or a login may be there instead."""
 LEAVE_TEXT = b"\r~EPL.\r"
 """Between zeros: asks whatever agent is there to go and give the console back."""
+GONE_TEXT = b"\r~EPL!\r"
+"""Between zeros: says that the agent was killed."""
 _SMALLEST_FETCH = 4096
 _LONGEST_CHUNK = 2 * (MAX_PIECE + 32)
 _QUIET_S = 0.5
@@ -151,6 +153,8 @@ class SerialLink(Link):
                 frames += self._accept(decode_frame(cobs.decode(chunk), MAX_PIECE), now)
             except WireError:
                 self.dismissed |= chunk == LEAVE_TEXT
+                if chunk == GONE_TEXT and self._tuner.leads:
+                    frames.append(Frame(RESET, 0, self.session, 0, 0, CONTROL, b""))
                 self._listen(chunk, now)
         self._listen(self._splitter.rest, now)
         return frames
