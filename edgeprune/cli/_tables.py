@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeprune import units
+from edgeprune.cli._group_bars import groups_view, size_lines
 from edgeprune.searching import Candidate
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo, DeviceProfile
@@ -60,20 +61,14 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
 
 def prune_view(summary: PruneSummary) -> RenderableType:
     """Return a view of what a prune removed, group by group."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for column, side in (("group", "left"), ("width", "right"), ("left", "right"), ("scores", "right"), ("", "left")):
-        table.add_column(column, justify=side)  # type: ignore[arg-type]
-    for group in summary.groups:
-        known = None not in (group.score_min, group.score_max)
-        scores = f"{group.score_min:.3g} – {group.score_max:.3g}" if known else ""
-        state = f"kept whole: {group.frozen}" if group.frozen else ""
-        table.add_row(group.name, str(group.width_before), str(group.width_after), scores, state)
     proof = summary.proof
     return Group(
-        table,
+        groups_view(summary.groups),
         Text(f"parameters {summary.params_before:,} → {summary.params_after:,}"),
         Text(f"MACs       {summary.macs_before:,} → {summary.macs_after:,}"),
-        Text(f"proof      masked dense = pruned to {proof.max_relative:.1e} (bound {proof.tolerance:.0e})"),
+        *size_lines(summary.size),
+        Text(f"proof      reference = pruned to {proof.max_relative:.1e} (bound {proof.tolerance:.0e})"),
+        *(Text(f"note       {note}", style="dim") for note in summary.notes),
         Text(f"written to {summary.folder}", style="bold"),
     )
 
@@ -133,9 +128,8 @@ def plan_view(candidates: Sequence[Candidate], device_time_s: float) -> Renderab
     """Return a view of what a search would try."""
     table = _table("method", "criterion", "ratio", "format", "precision", "threads")
     for c in candidates:
-        pruned = (
-            (c.prune.method, c.prune.criterion, f"{100 * (c.prune.ratio or 0):.0f} %") if c.prune else ("dense", "", "")
-        )
+        share = 100 * (c.prune.ratio or c.prune.sparsity or 0) if c.prune else 0
+        pruned = (c.prune.method, c.prune.criterion, f"{share:.0f} %") if c.prune else ("dense", "", "")
         table.add_row(*pruned, c.export.format, c.export.precision, str(c.plan.threads))
     waiting = units.format_duration(device_time_s)
     return Group(table, Text(f"{len(candidates)} variants, at least {waiting} on the board if nothing is measured yet"))

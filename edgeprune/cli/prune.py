@@ -11,20 +11,28 @@ from edgeprune.cli import _options as o
 from edgeprune.cli._project import project_folder
 
 Folder = Annotated[Path, typer.Option("-o", "--output", help="Folder for recipe, weights and report.")]
-Amount = Annotated[float | None, typer.Option(min=0.0)]
+CRITERIA = "l1, l2, taylor, hessian, bn_scale, fpgm, lamp or random; taylor for channels by default."
 
 
 def prune(
     output_folder: Folder,
-    method: Annotated[str, typer.Option(help="channel (more methods come).")] = "channel",
-    criterion: Annotated[str, typer.Option(help="l1, l2 or taylor.")] = "taylor",
-    ratio: Annotated[float | None, typer.Option(help="Share of channels to remove, such as 0.5.")] = None,
-    sparsity: Annotated[float | None, typer.Option(help="Share of weights to zero (method weight).")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Zero weights below it (method weight).")] = None,
-    nm: Annotated[str | None, typer.Option(help="N:M pattern (method weight).")] = None,
-    scope: Annotated[str, typer.Option(help="Rank all groups together (global) or each by itself (local).")] = "global",
+    method: Annotated[str, typer.Option(help="weight, channel, layer, connection or hybrid.")] = "channel",
+    criterion: Annotated[str, typer.Option(help=CRITERIA)] = "",
+    ratio: Annotated[float | None, typer.Option(help="Share of channels or layers to remove, such as 0.5.")] = None,
+    sparsity: Annotated[float | None, typer.Option(help="Share of weights to zero (weight, hybrid).")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Zero weights below it (weight, hybrid).")] = None,
+    relative_threshold: Annotated[
+        float | None, typer.Option(help="Likewise, as a share of each tensor's largest weight.")
+    ] = None,
+    nm: Annotated[str | None, typer.Option(help="Pattern such as 2:4: of every 4 weights keep 2 (weight).")] = None,
+    target: Annotated[str | None, typer.Option(help='Such as "latency <= 0.5x"; only a search can.')] = None,
+    scope: Annotated[
+        str, typer.Option(help="Rank all together (global), each alone (local), or isomorphic.")
+    ] = "global",
+    steps: Annotated[int, typer.Option(min=1, help="Reach the amount in so many prunes, training between.")] = 1,
+    schedule: Annotated[str, typer.Option(help="linear, cubic or exponential.")] = "linear",
     round_to: Annotated[int, typer.Option(min=1, help="Widths become multiples of this.")] = 1,
-    exclude: Annotated[list[str] | None, typer.Option(help="Modules that keep their width: a pattern; repeat.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Modules that stay as they are: a pattern; repeat.")] = None,
     seed: int = 0,
     finetune: Annotated[bool, typer.Option(help="Win back accuracy by the project's training data.")] = True,
     as_json: o.Json = False,
@@ -40,9 +48,10 @@ def prune(
         from edgeprune.cli._tables import prune_view
         from edgeprune.config import load
 
+        usual = "taylor" if method in ("channel", "hybrid") else ""
         spec = PruneSpec(
-            method, criterion, ratio, sparsity, threshold, nm=nm, scope=scope, round_to=round_to,
-            exclude=tuple(exclude or ()), seed=seed,
+            method, criterion or usual, ratio, sparsity, threshold, relative_threshold, nm, target, scope, steps,
+            round_to, tuple(exclude or ()), seed, schedule=schedule,
         )  # fmt: skip
         summary = flow.prune_project(load(config), spec, output_folder, finetune=finetune, listener=out.listener)
         out.show(summary, lambda: prune_view(summary), str(output_folder))

@@ -9,12 +9,14 @@ from edgeprune.registry import lazy_names
 if TYPE_CHECKING:
     from edgeprune.flow.bench import bench_file
     from edgeprune.flow.doctor import Finding, examine
+    from edgeprune.flow.explanation import Explanation, explain
     from edgeprune.flow.goal import Goal, candidates
     from edgeprune.flow.parts import PruneSummary, choose_again, export_project, prune_project
     from edgeprune.flow.result import RunResult, measured_data, release_data, variant_data
     from edgeprune.flow.story import deploy, run, search
 
 _HOMES = {
+    "Explanation": "explanation",
     "Finding": "doctor",
     "Goal": "goal",
     "PruneSummary": "parts",
@@ -24,6 +26,7 @@ _HOMES = {
     "choose_again": "parts",
     "deploy": "story",
     "examine": "doctor",
+    "explain": "explanation",
     "export_project": "parts",
     "measured_data": "result",
     "prune_project": "parts",
@@ -33,6 +36,7 @@ _HOMES = {
     "variant_data": "result",
 }
 __all__ = [
+    "Explanation",
     "Finding",
     "Goal",
     "PruneSummary",
@@ -42,6 +46,7 @@ __all__ = [
     "choose_again",
     "deploy",
     "examine",
+    "explain",
     "export_project",
     "measured_data",
     "prune_project",

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeprune import units
-from edgeprune.config import Config
+from edgeprune.config import Config, SearchConfig
 from edgeprune.errors import UsageError
 from edgeprune.searching import Candidate, grid, within_budget
 from edgeprune.values.choice import Constraint, Objective
 from edgeprune.values.device import DeviceProfile
 from edgeprune.values.plan import BenchPlan
-from edgeprune.values.spec import ExportSpec, PruneSpec
+from edgeprune.values.spec import OWN_CRITERIA, WEIGHT_CRITERIA, ExportSpec, PruneSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,10 @@ def candidates(config: Config, goal: Goal) -> list[Candidate]:
     """
     search = config.search
     prunes = [
-        PruneSpec(method, criterion, ratio=ratio, round_to=search.round_to, seed=search.seed)
+        spec
         for method in search.methods
-        for criterion in search.criteria
-        for ratio in search.ratios
+        for criterion in _criteria(method, search.criteria)
+        for spec in _amounts(method, criterion, search)
     ]
     names = tuple(spec.name for spec in config.model.inputs)
     batches = config.data.calibration_batches
@@ -116,3 +116,20 @@ def candidates(config: Config, goal: Goal) -> list[Candidate]:
     ]
     plans = [BenchPlan.named(goal.plan, threads=threads) for threads in search.threads]
     return within_budget(grid(prunes, exports, plans), trials=goal.trials, device_time_s=goal.device_time_s)
+
+
+def _criteria(method: str, wanted: Sequence[str]) -> Sequence[str]:
+    # What a method can rank by, of what is wanted; its usual criterion where that is nothing.
+    if method in OWN_CRITERIA:
+        return ("",)
+    if method == "weight":
+        return [criterion for criterion in wanted if criterion in WEIGHT_CRITERIA] or ("",)
+    return wanted
+
+
+def _amounts(method: str, criterion: str, search: SearchConfig) -> list[PruneSpec]:
+    if method == "weight":
+        return [PruneSpec(method, criterion, sparsity=share, seed=search.seed) for share in search.ratios]
+    return [
+        PruneSpec(method, criterion, ratio=share, round_to=search.round_to, seed=search.seed) for share in search.ratios
+    ]

@@ -12,7 +12,7 @@ from edgeprune.errors import UsageError
 from edgeprune.flow.goal import Goal
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
-from edgeprune.flow.variants import load_pruned, recover, save_pruned
+from edgeprune.flow.variants import load_pruned, pruned, save_pruned
 from edgeprune.store import RunStore
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo
@@ -28,13 +28,15 @@ class PruneSummary:
     Attributes:
         folder: Where recipe.json, weights.safetensors and report.json lie.
         spec: How it was pruned.
-        groups: One row per channel group.
+        groups: One row per channel group, tensor, layer or connection.
         proof: That the cut network equals the masked dense one.
         params_before: Parameters of the dense network.
         params_after: Parameters left.
         macs_before: Multiply-accumulates of the dense network at batch 1.
         macs_after: Multiply-accumulates left.
         finetuned: Whether accuracy was won back.
+        size: Bytes of the weights, where zeros make a difference; None where only the shapes count.
+        notes: What the user has to know besides.
     """
 
     folder: Path
@@ -46,6 +48,8 @@ class PruneSummary:
     macs_before: int
     macs_after: int
     finetuned: bool
+    size: pruning.SizeReport | None
+    notes: tuple[str, ...]
 
 
 def prune_project(
@@ -70,16 +74,14 @@ def prune_project(
         raise UsageError(f"{folder} is not empty and holds no earlier prune.", "Give a new folder with -o.")
     project = Project(config)
     inputs = project.example_inputs
-    calibration = project.train if config.data.train else None
-    result = pruning.prune(project.model, spec, example_inputs=inputs, calibration=calibration, listener=listener)
-    if finetune:
-        recover(project, result.model, listener)
+    result = pruned(project, spec, finetune=finetune, listener=listener)
     save_pruned(folder, spec, result)
     single = tuple(x[:1] for x in inputs)
     return PruneSummary(
         folder, spec, tuple(result.report), result.proof,
         pruning.count_params(project.model), pruning.count_params(result.model),
         pruning.count_macs(project.model, single), pruning.count_macs(result.model, single), finetune,
+        result.size, result.notes,
     )  # fmt: skip
 
 

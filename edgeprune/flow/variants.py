@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from edgeprune.values.artifact import Artifact
 from edgeprune.values.event import Event, Listener
 from edgeprune.values.json import content_id, from_data, to_data
 from edgeprune.values.recipe import PruneRecipe
-from edgeprune.values.spec import ExportSpec, PruneSpec
+from edgeprune.values.spec import ExportSpec, FinetuneSpec, PruneSpec
 from edgeprune.values.variant import Variant
 
 
@@ -109,20 +110,55 @@ def make_model(project: Project, workspace: Workspace, prune: PruneSpec | None, 
     folder = workspace.model(identity)
     if (folder / "recipe.json").exists():
         return _counted(project, identity, load_pruned(project, folder))
-    result = pruning.prune(
-        project.model, prune, example_inputs=project.example_inputs, calibration=project.train, listener=listener
-    )
-    recover(project, result.model, listener)
+    result = pruned(project, prune, finetune=True, listener=listener)
     save_pruned(folder, prune, result)
     return _counted(project, identity, result.model)
 
 
-def recover(project: Project, model: nn.Module, listener: Listener) -> None:
-    """Win back accuracy by the user's trainer, or by the built-in loop."""
+def pruned(project: Project, prune: PruneSpec, *, finetune: bool, listener: Listener) -> pruning.PruneResult:
+    """Prune a project's network, and win back accuracy between the steps and after the last one.
+
+    Args:
+        project: The user's.
+        prune: How.
+        finetune: Whether to win back accuracy; if so, network slimming's training comes before the first cut where
+            batch norm's scales decide and [finetune] gives them a sparsity_weight.
+        listener: Told of every step.
+
+    Returns:
+        What came out.
+    """
+    calibration = project.train if project.config.data.train else None
+    model = _slimmed(project, listener) if finetune and prune.criterion == "bn_scale" else project.model
+
+    def between(model: nn.Module, recipe: PruneRecipe) -> None:
+        recover(project, model, recipe, project.finetune_spec, listener)
+
+    result = pruning.prune(
+        model, prune, example_inputs=project.example_inputs, calibration=calibration,
+        recover=between if finetune else None, listener=listener,
+    )  # fmt: skip
+    if finetune:  # nothing is cut after this, so nothing needs to be drawn towards zero
+        recover(project, result.model, result.recipe, replace(project.finetune_spec, sparsity_weight=0.0), listener)
+    return result
+
+
+def _slimmed(project: Project, listener: Listener) -> nn.Module:
+    spec = project.finetune_spec
+    if not spec.sparsity_weight or project.trainer is not None:
+        return project.model
+    model = deepcopy(project.model)
+    pruning.finetune(model, project.model, project.train, spec, listener=listener)
+    return model.eval()
+
+
+def recover(project: Project, model: nn.Module, recipe: PruneRecipe, spec: FinetuneSpec, listener: Listener) -> None:
+    """Win back accuracy by the user's trainer, or by the built-in loop; what the recipe zeroed stays zero."""
     if project.trainer is not None:
-        project.trainer(model, project.model, project.train)
+        with pruning.zeros_kept(model, recipe):
+            project.trainer(model, project.model, project.train)
     else:
-        pruning.finetune(model, project.model, project.train, project.finetune_spec, listener=listener)
+        pruning.finetune(model, project.model, project.train, spec, listener=listener, recipe=recipe)
     model.eval()
 
 
@@ -138,7 +174,9 @@ def save_pruned(folder: Path, prune: PruneSpec, result: pruning.PruneResult) -> 
 
     with whole_folder(folder) as temporary, disk_errors(folder):
         save_model(result.model, str(temporary / "weights.safetensors"))
-        report = {"spec": prune, "groups": result.report, "proof": result.proof}
+        report = {
+            "spec": prune, "groups": result.report, "proof": result.proof, "size": result.size, "notes": result.notes,
+        }  # fmt: skip
         write_json(temporary / "report.json", to_data(report))
         (temporary / "recipe.json").write_text(result.recipe.to_json() + "\n", "utf-8")
 
@@ -212,4 +250,4 @@ def _counted(project: Project, identity: str, model: nn.Module) -> PrunedModel:
 
 
 def _label(prune: PruneSpec | None) -> str:
-    return f"{prune.method}-{prune.criterion} {100 * (prune.ratio or 0):.0f} %" if prune else "dense"
+    return prune.label if prune else "dense"

@@ -3,10 +3,11 @@
 from edgeprune.pruning.cost import count_macs, count_params
 from edgeprune.pruning.criteria import CRITERIA, Criterion
 from edgeprune.pruning.groups import ChannelGroup
+from edgeprune.pruning.keeping import Recover, zeros_kept
 from edgeprune.pruning.pruner import METHODS, prune
 from edgeprune.pruning.recovery import finetune, recalibrate
 from edgeprune.pruning.replaying import replay
-from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult
+from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult, SizeReport
 
 __all__ = [
     "CRITERIA",
@@ -16,10 +17,13 @@ __all__ = [
     "GroupReport",
     "ProofReport",
     "PruneResult",
+    "Recover",
+    "SizeReport",
     "count_macs",
     "count_params",
     "finetune",
     "prune",
     "recalibrate",
     "replay",
+    "zeros_kept",
 ]

@@ -54,13 +54,18 @@ def prune(
         The pruned copy, its recipe, a report of every group, and the proof.
 
     Raises:
-        UsageError: This version has no such method.
+        UsageError: This version has no such method, or the spec aims at a measured target.
         ModelError: Model and example inputs do not fit together, or give NaN.
         PruneError: The model cannot be captured, nothing can be pruned, or the result was not proved.
     """
     if spec.method not in METHODS:
         raise UsageError(
             f"This version cannot prune by the method {spec.method!r}.", f"Available: {', '.join(METHODS)}."
+        )
+    if spec.target is not None:
+        raise UsageError(
+            f"A prune by itself cannot aim at {spec.target!r}: what it takes is measured on a board.",
+            "Give an amount such as ratio=0.5, or run `edgeprune search` with several ratios.",
         )
     inputs = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     _check_tensors(model, inputs)

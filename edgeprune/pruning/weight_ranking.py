@@ -97,15 +97,15 @@ def _listed(kept: Mapping[str, str]) -> str:
 
 
 def _scores(evidence: Evidence, name: str, spec: PruneSpec) -> Tensor:
-    if spec.criterion not in WEIGHT_CRITERIA:
+    if spec.criterion not in MEASURES:
         hint = " The other criteria rank whole channels."
-        raise UnknownName("criterion for single weights", spec.criterion, WEIGHT_CRITERIA, hint)
+        raise UnknownName("criterion for single weights", spec.criterion, MEASURES, hint)
     if spec.criterion != "l1" and (spec.threshold is not None or spec.relative_threshold is not None):
         raise UsageError(
             f"A threshold is compared with magnitudes, not with scores by {spec.criterion!r}.",
             "Drop the criterion, or give a sparsity.",
         )
-    scores = WEIGHT_CRITERIA[spec.criterion](evidence, name)
+    scores = MEASURES[spec.criterion](evidence, name)
     if not bool(torch.isfinite(scores).all()):
         raise ModelError(f"The scores of {name!r} hold NaN or infinity.", "Check the weights and the data.")
     return scores
@@ -122,7 +122,7 @@ def _lamp(evidence: Evidence, name: str) -> Tensor:
     return torch.from_numpy(layer_adaptive(squares)).reshape(weight.shape)
 
 
-WEIGHT_CRITERIA: Mapping[str, Callable[[Evidence, str], Tensor]] = {
+MEASURES: Mapping[str, Callable[[Evidence, str], Tensor]] = {
     "l1": lambda evidence, name: evidence.tensors[name].abs(),
     "l2": lambda evidence, name: evidence.tensors[name].square(),
     "taylor": lambda evidence, name: evidence.saliency()[name],

@@ -14,6 +14,8 @@ AMOUNTS = ("ratio", "sparsity", "threshold", "relative_threshold", "nm", "target
 SCOPES = ("global", "local", "isomorphic")
 HEADS = ("width", "whole")
 SCHEDULES = ("linear", "cubic", "exponential")
+WEIGHT_CRITERIA = ("l1", "l2", "taylor", "hessian", "lamp", "random")
+"""Criteria that rank single weights."""
 OWN_CRITERIA = {"layer": "layer_loss", "connection": "connection"}
 """Methods that have one criterion of their own; the others rank by `l1` unless told otherwise."""
 FORMATS = ("onnx", "tflite")

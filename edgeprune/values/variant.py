@@ -46,8 +46,8 @@ class Variant:
 
     @property
     def ratio(self) -> float:
-        """Share of channels removed; 0 for the dense network and for methods without a ratio."""
-        return (self.prune.ratio or 0.0) if self.prune else 0.0
+        """Share of channels, layers, connections or weights removed; 0 for the dense network and under a threshold."""
+        return (self.prune.ratio or self.prune.sparsity or 0.0) if self.prune else 0.0
 
     @property
     def label(self) -> str:

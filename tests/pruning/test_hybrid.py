@@ -137,7 +137,7 @@ def test_recipes_of_weights_layers_and_channels_compose_to_the_same_model():
     ("spec", "kind", "words"),
     [
         (hybrid(nm="2:4"), UsageError, "empties no channel"),
-        (hybrid(target="latency <= 0.5x"), UsageError, "takes no target"),
+        (hybrid(target="latency <= 0.5x"), UsageError, "cannot aim at"),
         (hybrid(ratio=0.5, criterion="layer_loss"), UnknownName, "criterion 'layer_loss'"),
     ],
 )

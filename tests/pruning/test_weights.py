@@ -10,8 +10,9 @@ from torch import nn
 from edgeprune.errors import ModelError, PruneError, UnknownName, UsageError
 from edgeprune.pruning import finetune, prune, replay
 from edgeprune.pruning.keeping import live_masks, zeros_kept
+from edgeprune.pruning.weight_ranking import MEASURES
 from edgeprune.values.recipe import PruneRecipe
-from edgeprune.values.spec import FinetuneSpec, PruneSpec
+from edgeprune.values.spec import WEIGHT_CRITERIA, FinetuneSpec, PruneSpec
 
 X = torch.randn(2, 3, 8, 8)
 V = torch.ones(1, 4)
@@ -244,3 +245,7 @@ def test_bad_amounts_are_refused(spec, kind, words):
 def test_what_does_not_fit_weights_is_refused(spec, kind, words):
     with pytest.raises(kind, match=words):
         prune(small(), spec, example_inputs=(X,))
+
+
+def test_the_names_of_the_criteria_for_weights_are_those_that_specs_know():
+    assert tuple(MEASURES) == WEIGHT_CRITERIA
