@@ -12,7 +12,10 @@ from torch.fx import Node
 
 from edgeprune.pruning.classes import Classes, Ids
 from edgeprune.pruning.labels import Labels
-from edgeprune.pruning.nodes import module_of, place_of
+from edgeprune.pruning.nodes import module_of, place_of, shape_of
+
+_COMPUTED_WEIGHT_OPS = 24
+"""A weight that is computed anew in each pass is computed by no more ops than this; an activation by more."""
 
 
 @dataclass(slots=True)
@@ -152,14 +155,28 @@ class Trace:
         """Note that a weight's dimension makes channels.
 
         Args:
-            node: The weight's node; passed over unless it is a parameter itself.
+            node: The weight's node; passed over unless it is a parameter, or computed from one of the same shape.
             dim: Its out dimension.
             positions: Places in which each element of the weight is multiplied.
         """
-        name = self.sources.get(node) if isinstance(node, Node) else None
+        name = self._weight_behind(node) if isinstance(node, Node) else None
         if name is not None:
             self.producers[name, dim] = None
             self.positions[name] = self.positions.get(name, 0) + positions
+
+    def _weight_behind(self, node: Node) -> str | None:
+        shape, seen, ahead = shape_of(node), {node}, [node]
+        found: str | None = None
+        while ahead and len(seen) <= _COMPUTED_WEIGHT_OPS:
+            each = ahead.pop(0)
+            if each in self.sources:
+                found = found or (self.sources[each] if shape_of(each) == shape else None)
+            elif each.op == "placeholder":
+                return None  # it depends on the input
+            fresh = [side for side in each.all_input_nodes if side not in seen]
+            seen.update(fresh)
+            ahead += fresh
+        return None if ahead else found
 
     def follow(self, node: Node, ids: Ids) -> None:
         """Note that the module which called `node` counts the channels `ids` in one of its attributes."""

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
+from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
 from edgeprune.pruning.capture import Captured, tensors
@@ -31,12 +32,12 @@ def walk(model: nn.Module, captured: Captured, heads: str = "width") -> Trace:
     """
     trace = Trace(heads, attended(captured.program.graph) if heads == "whole" else frozenset())
     state = tensors(model)
-    attention = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
+    owners = dict(model.named_modules())
     for node in captured.program.graph.nodes:
         trace.enter(node)
         if node.op == "placeholder":
             name = captured.state.get(node.name)
-            trace.labels[node] = _placeholder(trace, node, name, state, attention)
+            trace.labels[node] = _placeholder(trace, node, name, state, owners)
         elif node.op == "output":
             _freeze_outputs(trace, node)
         else:
@@ -45,17 +46,19 @@ def walk(model: nn.Module, captured: Captured, heads: str = "width") -> Trace:
 
 
 def _placeholder(
-    trace: Trace, node: Node, name: str | None, state: Mapping[str, Tensor], attention: set[str]
+    trace: Trace, node: Node, name: str | None, state: Mapping[str, Tensor], owners: Mapping[str, nn.Module]
 ) -> Labels:
     if name is None or not node.users:
         return Labels(shape_of(node))
     trace.sources[node] = name
     if name not in trace.state:
         shape = tuple(state[name].shape)
-        axes = {dim: trace.classes.fresh(length) for dim, length in enumerate(shape) if length > 1}
-        trace.state[name] = Labels(shape, axes)
         owner = name.rpartition(".")[0]
-        if owner in attention:
+        module = owners.get(owner)
+        counted = 2 if isinstance(module, _ConvNd) else len(shape)  # a kernel has no channels along its sides
+        axes = {dim: trace.classes.fresh(length) for dim, length in enumerate(shape[:counted]) if length > 1}
+        trace.state[name] = Labels(shape, axes)
+        if isinstance(module, nn.MultiheadAttention):
             # It checks its one width against all of its sides; only a graph written again can cut them apart.
             trace.here = f"nn.MultiheadAttention {owner!r}"
             trace.bake(trace.state[name], "belongs to")

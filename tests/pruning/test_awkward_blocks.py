@@ -35,6 +35,19 @@ class Standardised(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
+class ScaledStandardised(nn.Conv2d):
+    """Standardises its weight by a batch norm over it, as normaliser-free networks do."""
+
+    def __init__(self, into: int, out: int) -> None:
+        super().__init__(into, out, 3, 1, 1)
+        self.gain = nn.Parameter(torch.rand(out, 1, 1, 1) + 0.5)
+
+    def forward(self, x):
+        flat, gain = self.weight.reshape(1, self.out_channels, -1), (self.gain * 0.2).view(-1)
+        weight = F.batch_norm(flat, None, None, weight=gain, training=True, momentum=0.0, eps=1e-6)
+        return F.conv2d(x, weight.reshape_as(self.weight), self.bias, self.stride, self.padding)
+
+
 class HandMadeNorm(nn.Module):
     """A layer norm over channels, written out."""
 
@@ -150,6 +163,7 @@ class Pyramid(nn.Module):
 BLOCKS = {
     "ghost": lambda: Classifier(Ghost(16, 24), Ghost(24, 16)),
     "weight_standardised": lambda: Classifier(Standardised(16, 16, 3, 1, 1), nn.ReLU(), conv(16, 16)),
+    "scaled_standardised": lambda: Classifier(ScaledStandardised(16, 24), nn.ReLU(), ScaledStandardised(24, 16)),
     "weight_normed": lambda: Classifier(parametrizations.weight_norm(nn.Conv2d(16, 16, 3, 1, 1)), conv(16, 16)),
     "hand_made_norm": lambda: Classifier(HandMadeNorm(16), conv(16, 16)),
     "response_norm": lambda: Classifier(ResponseNorm(16), conv(16, 16)),

@@ -29,6 +29,34 @@ def _per_channel(trace: Trace, node: Node, x: Labels, *arguments: Any) -> Labels
     return x
 
 
+def _batch(
+    trace: Trace, node: Node, x: Labels, weight: Labels | None, bias: Labels | None, mean: Labels | None,
+    variance: Labels | None, training: bool, *options: Any,
+) -> Labels:  # fmt: skip
+    if not training:
+        return _per_channel(trace, node, x, weight, bias, mean, variance)
+    # Statistics of what is there, such as of a weight that is standardised: channels may go from all dimensions.
+    for vector in (weight, bias, mean, variance):
+        if vector is not None:
+            trace.union(vector.ids(0), x.ids(1))
+    return x
+
+
+def _masked_batch(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
+    x, weight, bias, _, _, training, _, eps = arguments[:8]
+    if keep[0] is None or not training:
+        return None
+    mean, variance = _kept_moments(x, keep[0], [dim for dim in range(x.dim()) if dim != 1])
+    return _affine((x - mean) / torch.sqrt(variance + eps), weight, bias)
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    # Scale and shift along dimension 1.
+    along = (1, -1, *[1] * (x.dim() - 2))
+    x = x if weight is None else x * weight.reshape(along)
+    return x if bias is None else x + bias.reshape(along)
+
+
 def _native_batch(trace: Trace, node: Node, x: Labels, *arguments: Any) -> list[Labels]:
     return [_per_channel(trace, node, x, *arguments), *(Labels(tuple(v.shape)) for v in node.meta["val"][1:])]
 
@@ -110,9 +138,7 @@ def _masked_group(op: Any, arguments: list[Any], keywords: dict[str, Any], keep:
     flat = x.reshape(parts)
     mean, variance = _kept_moments(flat, torch.broadcast_to(keep[0], x.shape).reshape(parts), [2])
     found = ((flat - mean) / torch.sqrt(variance + (1e-5 if eps is None else eps))).reshape(x.shape)
-    along = (1, -1, *[1] * (x.dim() - 2))
-    found = found if weight is None else found * weight.reshape(along)
-    return found if bias is None else found + bias.reshape(along)
+    return _affine(found, weight, bias)
 
 
 def _weight_norm(trace: Trace, node: Node, direction: Labels, length: Labels, dim: int = 0) -> Labels:
@@ -130,7 +156,7 @@ def _masked_weight_norm(op: Any, arguments: list[Any], keywords: dict[str, Any],
 
 
 RULES: Rules = {
-    "batch_norm": Rule(_per_channel),
+    "batch_norm": Rule(_batch, reference=_masked_batch),
     "instance_norm": Rule(_per_channel),
     "_native_batch_norm_legit_no_training": Rule(_native_batch),
     "layer_norm": Rule(_over_last, reference=_masked_layer),
