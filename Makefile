@@ -7,10 +7,14 @@ TORCH := torch==2.13.0
 # (PIP_FIND_LINKS), those serve. TORCH_INDEX= asks pip's default index.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
+# The zoo needs torchvision, timm and torch-pruning, which nothing else does: it has an environment outside the tree.
+ZOO_VENV ?= ../edgeprune-zoo/venv
+ZOO_RESULTS ?= ../edgeprune-zoo/results
+ZOO_PACKAGES := torch==2.14.1 torchvision==0.29.1 timm==1.0.31 torch-pruning==1.6.1 safetensors numpy
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench retrain lock clean
+.PHONY: help setup demo test test-slow test-all check bench zoo retrain lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -43,6 +47,15 @@ check: $(VENV)/.ready ## lint, types, import contracts
 
 bench: $(VENV)/.ready ## measure what we claim: the agent's overhead, the command line's start
 	@for script in benchmarks/*.py; do echo "== $$script"; $(ONE_THREAD) $(BIN)/python $$script || exit 1; done
+
+$(ZOO_VENV)/.ready:
+	$(PYTHON) -m venv $(ZOO_VENV)
+	$(ZOO_VENV)/bin/pip --disable-pip-version-check --quiet install $(ZOO_PACKAGES)
+	$(ZOO_VENV)/bin/pip --disable-pip-version-check --quiet install --no-deps --editable .
+	@touch $@
+
+zoo: $(ZOO_VENV)/.ready ## prune 50 networks, prove them, compare with Torch-Pruning; goes on where it was stopped
+	$(ONE_THREAD) $(ZOO_VENV)/bin/python benchmarks/zoo/run.py $(ZOO_RESULTS) --study docs/studies/zoo.md
 
 retrain: $(VENV)/.ready ## train the examples' weights again
 	@for example in fashion_mnist digits; do (cd edgeprune/examples/$$example/template && $(ONE_THREAD) $(CURDIR)/$(BIN)/python train.py) || exit 1; done

@@ -24,6 +24,11 @@ TIMM = (
 )  # fmt: skip
 BLOCKS = ("block_c2f", "block_channel_shuffle", "block_fused_qkv", "block_window_attention")
 NAMES = TORCHVISION + TIMM + BLOCKS
+WITH_ATTENTION = (
+    "vit_b_32", "swin_t", "repvit_m1", "fastvit_t8", "edgenext_xx_small", "mobilevit_xxs", "mobilevitv2_050",
+    "efficientformer_l1", "efficientvit_b0", "deit_tiny_patch16_224", "levit_128s", "block_fused_qkv",
+    "block_window_attention",
+)  # fmt: skip
 
 
 class RawDetector(nn.Module):
@@ -119,5 +124,5 @@ def last_layers(model: nn.Module, x: Tensor) -> list[nn.Module]:
     widths = {length for leaf in outputs for length in leaf.shape[1:]}
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     if isinstance(model, RawDetector):
-        return [m for m in model.head.modules() if isinstance(m, nn.Conv2d)]
+        return [m for m in model.head.modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
     return [m for m in layers[-3:] if m.weight.shape[0] in widths]
