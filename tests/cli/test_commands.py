@@ -32,7 +32,19 @@ def test_version_of_the_house_every_command_has_help():
     from edgeprune.cli.app import app
 
     listed = CliRunner().invoke(app, ["--help"]).stdout
-    for command in ["init", "deploy", "search", "prune", "export", "bench", "choose", "releases", "devices", "doctor"]:
+    for command in [
+        "init",
+        "deploy",
+        "search",
+        "prune",
+        "export",
+        "bench",
+        "choose",
+        "explain",
+        "releases",
+        "devices",
+        "doctor",
+    ]:
         assert command in listed
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
