@@ -226,13 +226,18 @@ def channel_rows(steps: Sequence[Step], batch: int) -> tuple[GroupReport, ...]:
     """
     first, last = steps[0].plan, steps[-1].plan
     left = {group.name: len(kept) for group, kept in zip(last.selection.groups, last.selection.kept, strict=True)}
-    scores = {group.name: values for group, values in zip(first.selection.groups, first.scores, strict=True)}
+    scores: dict[str, Scores] = {}
+    for step in steps:
+        pairs = zip(step.plan.selection.groups, step.plan.scores, strict=True)
+        scores = {**{group.name: values for group, values in pairs}, **scores}
     return tuple(_row(group, left, scores, first.selection.trace, batch) for group in first.groups)
 
 
 def _row(
     group: ChannelGroup, left: Mapping[str, int], scores: Mapping[str, Scores], trace: Trace, batch: int
 ) -> GroupReport:
+    if group.name in left:  # what had to stay in one step may go in a later one
+        group = replace(group, frozen=None)
     ranked = scores.get(group.name) if group.frozen is None else None
     n_kept = group.n_channels if ranked is None else left.get(group.name, 1)
     return group_report(group, n_kept, ranked, trace, batch)

@@ -86,7 +86,9 @@ def prune_connections(
     dense, recipe, cuts, total = model, PruneRecipe(()), list[_Cut](), 0
     for number, ratio in enumerate(amounts(spec.ratio, spec.steps, spec.schedule), start=1):
         listener(Event("prune", spec.label, number - 1, spec.steps, "steps"))
-        found = _step(model, spec, ratio, total, example_inputs, shown)
+        # A graph that was written again has no layers whose reading could be measured, so that comes last.
+        now = spec if number == spec.steps else replace(spec, rewrite=False)
+        found = _step(model, now, ratio, total, example_inputs, shown)
         model, recipe = found.step.model, composed(recipe, found.recipe)
         total = total or sum(len(reader.shares) for reader in found.readers)
         cuts.append(found)

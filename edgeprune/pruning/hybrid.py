@@ -170,13 +170,19 @@ def _rows(dense: nn.Module, state: _State, inputs: Sequence[Any]) -> tuple[Group
         replace(row, width_after=int(held[row.name].count_nonzero()) if row.name in held else 0)
         for row in weight_rows(dense, state.weights[0].plan, state.weights[0].plan.masks)
     ]
-    layers = layer_rows(*state.layers[0], inputs) if state.layers else ()
+    layers = _layer_rows(state, inputs) if state.layers else ()
     channels = channel_rows(state.channels, batch_size(inputs))
-    return (
-        *weights,
-        *(replace(row, width_after=0) if f"{row.name}.".startswith(gone) else row for row in layers),
-        *(
-            replace(row, width_after=0) if all(f"{n}.".startswith(gone) for n in row.layers) else row
-            for row in channels
-        ),
-    )
+    return (*weights, *(_emptied(row, gone) for row in (*layers, *channels)))
+
+
+def _layer_rows(state: _State, inputs: Sequence[Any]) -> tuple[GroupReport, ...]:
+    # As they stood at first, each with its first measurement.
+    dense, ranks, kept = state.layers[0]
+    for _, later, _ in state.layers[1:]:
+        ranks.increases = {**later.increases, **ranks.increases}
+    return layer_rows(dense, ranks, kept, inputs)
+
+
+def _emptied(row: GroupReport, gone: tuple[str, ...]) -> GroupReport:
+    # What stood in removed modules only is gone with them.
+    return replace(row, width_after=0) if all(f"{name}.".startswith(gone) for name in row.layers) else row

@@ -231,6 +231,7 @@ def layer_rows(
     """
     macs = _macs(dense, inputs)
     removed = {removal.module for removal in ranks.removed}
+    waiting = {candidate.module for candidate in ranks.candidates}
     return tuple(
         GroupReport(
             name=name,
@@ -245,7 +246,7 @@ def layer_rows(
             kind="layers",
         )
         for name, module in dense.named_modules()
-        if name in kept or name in ranks.increases
+        if name in kept or name in ranks.increases or name in waiting
     )
 
 

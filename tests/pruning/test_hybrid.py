@@ -144,3 +144,35 @@ def test_recipes_of_weights_layers_and_channels_compose_to_the_same_model():
 def test_bad_input_is_refused(spec, kind, words):
     with pytest.raises(kind, match=words):
         prune(chain(), spec, example_inputs=(X,))
+
+
+class Fixed(nn.Module):
+    """Holds a width as a number, so that its graph has to be written again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner, self.head = nn.Conv2d(3, 16, 3, padding=1), nn.Linear(256, 32), nn.Linear(32, 4)
+
+    def forward(self, x):
+        y = nn.functional.adaptive_avg_pool2d(torch.relu(self.stem(x)), 4).view(-1, 256)
+        return self.head(torch.relu(self.inner(y)))
+
+
+@pytest.mark.parametrize("method", ["hybrid", "connection", "channel"])
+def test_steps_replay_where_the_graph_was_written_again(method):
+    model = Fixed().eval()
+    spec = PruneSpec(method=method, ratio=0.5, steps=2, scope="local")
+    result = prune(model, spec, example_inputs=(X,), calibration=DATA)
+    assert result.recipe.rewriting is not None
+    again = replay(model, PruneRecipe.from_json(result.recipe.to_json()))
+    again.load_state_dict(result.model.state_dict())
+    assert torch.equal(again.eval()(X), result.model.eval()(X))
+    left = {row.name: row.width_after for row in result.report if row.kind == "channels"}
+    for name in ("stem.weight", "inner.weight"):
+        assert result.model.get_parameter(name).shape[0] == left[name] < model.get_parameter(name).shape[0]
+
+
+def test_a_layer_that_no_step_could_afford_to_remove_is_in_the_report():
+    result = prune(network(Block(8, 8)), hybrid(ratio=0.2), example_inputs=(X,), calibration=DATA)
+    row = next(row for row in result.report if row.kind == "layers" and row.name == "1")
+    assert (row.width_after, row.score_min, row.frozen) == (1, None, None)
