@@ -31,6 +31,7 @@ def prune(
     ] = "global",
     steps: Annotated[int, typer.Option(min=1, help="Reach the amount in so many prunes, training between.")] = 1,
     schedule: Annotated[str, typer.Option(help="linear, cubic or exponential.")] = "linear",
+    heads: Annotated[str, typer.Option(help="What goes from attention: width, or whole heads.")] = "width",
     round_to: Annotated[int, typer.Option(min=1, help="Widths become multiples of this.")] = 1,
     exclude: Annotated[list[str] | None, typer.Option(help="Modules that stay as they are: a pattern; repeat.")] = None,
     seed: int = 0,
@@ -51,7 +52,7 @@ def prune(
         usual = "taylor" if method in ("channel", "hybrid") else ""
         spec = PruneSpec(
             method, criterion or usual, ratio, sparsity, threshold, relative_threshold, nm, target, scope, steps,
-            round_to, tuple(exclude or ()), seed, schedule=schedule,
+            round_to, tuple(exclude or ()), seed, schedule=schedule, heads=heads,
         )  # fmt: skip
         summary = flow.prune_project(load(config), spec, output_folder, finetune=finetune, listener=out.listener)
         out.show(summary, lambda: prune_view(summary), str(output_folder))

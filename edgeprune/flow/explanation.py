@@ -152,13 +152,13 @@ def _why_lost(lost: Measurement, winner: Measurement, axes: Sequence[Axis], boun
         return f"its measurement is inconclusive: {lost.verdict_reason}".rstrip(": ")
     for axis in axes:
         if axis.better(winner, lost):
-            return f"{_figure(lost, axis)} against the winner's {_figure(winner, axis)}"
+            return f"{axis.quantity} {_figure(lost, axis)} against the winner's {_figure(winner, axis)}"
     return "ties with the winner within the uncertainty, and the order of the ids decided"
 
 
 def _figure(measurement: Measurement, axis: Axis) -> str:
     value = measurement.quantity(axis.quantity)
-    return f"{axis.quantity} " + ("not measured" if value is None else written(value, axis.quantity))
+    return "not measured" if value is None else written(value, axis.quantity)
 
 
 def _winners_folder(config: Config, result: RunResult) -> Path | None:
