@@ -185,12 +185,16 @@ def obey(ways, settings, keep, baud, board):
     poller = select.poll()
     poller.register(0, select.POLLIN)
     up, down = ways
+    orders, rest = [], b""
     while True:
-        if poller.poll(TICK_S * 1000):
-            line = sys.stdin.readline()
-            if not line:
+        if not orders and poller.poll(TICK_S * 1000):
+            data = os.read(0, 65536)
+            if not data:
                 return
-            order = json.loads(line)
+            *lines, rest = (rest + data).split(b"\n")
+            orders += lines
+        if orders:
+            order = json.loads(orders.pop(0))
             if order.pop("hang_up", False):
                 return
             if order.pop("stats", False):
