@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -72,11 +73,14 @@ def prune(
     check_patterns(model, spec.exclude)
     if isinstance(calibration, Iterator):
         calibration = list(calibration)  # every step reads it again
-    working = copied(model).eval()
+    training = any(module.training for module in model.modules())
+    working = copied(model).eval() if training else model  # which no method changes
     with _model_at_fault(working, inputs):
         result: PruneResult = METHODS.load(spec.method)(
             working, spec, inputs, calibration, listener, between_steps(recover)
         )
+    if result.model is model:  # nothing was removed
+        result = replace(result, model=copied(model))
     modes = {name: module.training for name, module in model.named_modules()}
     for name, module in result.model.named_modules():
         module.training = modes.get(name, model.training)

@@ -113,3 +113,20 @@ def test_a_recipe_whose_attributes_the_model_lacks_is_refused():
     recipe = PruneRecipe((), (("stem.9", "out_channels", 4),))
     with pytest.raises(ModelError, match=r"'out_channels' of module 'stem.9'"):
         replay(Classifier(), recipe)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        PruneSpec(ratio=0.5),
+        PruneSpec(ratio=0.0),
+        PruneSpec(method="layer", ratio=0.0),
+        PruneSpec(method="weight", sparsity=0.0),
+    ],
+)
+def test_the_result_shares_nothing_with_a_model_in_eval_mode(spec):
+    model = nn.Sequential(conv(3, 8), conv(8, 8), nn.Conv2d(8, 2, 1)).eval()
+    own = {tensor.data_ptr() for tensor in model.state_dict().values()}
+    result = prune(model, spec, example_inputs=(X,), calibration=[(X, torch.zeros(2, 8, 8, dtype=torch.long))])
+
+    assert not any(tensor.data_ptr() in own for tensor in result.model.state_dict().values() if tensor.numel())
