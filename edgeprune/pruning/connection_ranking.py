@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -143,10 +142,10 @@ def weakest(readers: Sequence[Reader], count: int, scope: str) -> list[Flags]:
         count = sum(limits)
     owner = np.concatenate([np.full(size, index) for index, size in enumerate(sizes)])
     channel = np.concatenate([np.arange(size) for size in sizes])
-    done: dict[int, int] = defaultdict(int)
     for position in np.argsort(np.concatenate([reader.shares for reader in readers]), kind="stable"):
         index = int(owner[position])
-        if sum(done.values()) < count and done[index] < limits[index]:
+        if count > 0 and limits[index] > 0:
             cut[index][channel[position]] = True
-            done[index] += 1
+            limits[index] -= 1
+            count -= 1
     return cut
