@@ -296,6 +296,7 @@ def test_a_receiver_takes_no_more_than_its_span():
     assert len(receiver._early[wire.BULK]) < SPAN
 
 
+@pytest.mark.slow
 def test_numbers_may_wrap():
     simulation = met(flips(1e-4), flips(1e-4), rate=3_000_000)
     for end in simulation.ends:

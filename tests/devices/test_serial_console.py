@@ -48,6 +48,7 @@ def test_noise_and_kernel_messages_are_lived_with(make_board, seed):
     assert answers(make_board(flips=1e-4, message_s=0.1, seed=seed))
 
 
+@pytest.mark.slow
 def test_heavy_noise_is_lived_with(make_board, monkeypatch):
     monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 30.0)
     assert answers(make_board(flips=5e-4, message_s=0.2, seed=1))
@@ -115,6 +116,7 @@ def test_a_user_is_logged_in_and_asked_for_the_password_once(make_board, monkeyp
     assert asked == ["Password of pi on the console: "]
 
 
+@pytest.mark.slow
 def test_a_user_without_a_password_is_logged_in(make_board):
     assert answers(make_board(sys.executable, str(LOGIN), "root", ""), login="root")
 

@@ -109,6 +109,7 @@ def test_an_agent_on_a_line_of_its_own_is_found_without_typing(make_board):
     assert board.stats()[0]["carried"] < 6000
 
 
+@pytest.mark.slow
 def test_an_adapter_that_is_plugged_in_again_is_found_under_its_other_name(board, tmp_path, monkeypatch):
     folder = tmp_path / "by-id"
     folder.mkdir()
@@ -139,6 +140,7 @@ def agent_process(board):
     return int(Path(f"/proc/{group}/task/{group}/children").read_text().split()[0])
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_killed_is_replaced_and_the_shell_hears_nothing_of_it(make_board):
     board = make_board(baud=230_400)
     data = os.urandom(150_000)
@@ -207,6 +209,7 @@ def test_a_cable_that_falls_silent_is_noticed_by_both_ends(board):
         board.order(silent=False)
 
 
+@pytest.mark.slow
 def test_an_urgent_request_overtakes_a_push(make_board):
     board = make_board(baud=115_200)
     with connect(board.address()) as session:
