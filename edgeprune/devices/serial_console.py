@@ -35,7 +35,8 @@ _LOGIN_S = 5.0
 _WAKE = b"\x15\r"  # clears what somebody left half typed
 _INTERRUPT = b"\x03"
 _ASK_SHELL, _SHELL = b" echo EP$((6*7))OK\r", re.compile(rb"EP42OK")
-_LOGIN = re.compile(rb"(?i)(?<!last )\b(?:login|username):[ \t]*")
+_LOGIN = re.compile(rb"(?i)(?<!last )\b(?:login|username):[ \t]*(?=$|[\r\n\[\x1b])")
+"""Not the end of "Last login: Mon Jan 5", of which the beginning was heard before; a kernel message may follow."""
 _PASSWORD = re.compile(rb"(?i)\bpassword[^\r\n:]*:[ \t]*")
 _RECEIPT = re.compile(rb"~(\d{1,5}):(\d{1,3})~")
 _READY, _ENDED = rb"~EPR([01])~", b"EP54END"
