@@ -37,8 +37,8 @@ randomised where they are zero; half of the channels of every group by L1 norm, 
 WHOLE = """
 ## Whole heads
 
-The networks with attention once more, with whole heads taken (`PruneSpec(heads="whole")`) instead of the same channels
-of every head.
+Our side of the networks with attention once more, with whole heads taken
+(`PruneSpec(heads="whole")`) instead of the same channels of every head.
 
 """
 
@@ -94,8 +94,8 @@ def summary(found: Mapping[str, Sides]) -> str:
     placed = sum(side["mode"] == "in_place" for side in ours.values())
     slowest = max(ours, key=lambda name: beyond_export(ours[name]), default="")
     lines = [
-        f"{len(ours)} of {len(found)} pruned, run and proved by EdgePrune, {placed} of them in place; "
-        f"{len(theirs)} run after Torch-Pruning.",
+        f"{len(ours)} of {len(found)} pruned, run and proved by EdgePrune, {placed} of them in place.",
+        *([f"{len(theirs)} run after Torch-Pruning."] if any("theirs" in sides for sides in found.values()) else []),
         f"Less than 0.40 of the parameters gone in: {few or 'none'}.",
         f"Largest relative difference: {max((s['max_relative'] for s in ours.values()), default=0):.0e}.",
     ]
