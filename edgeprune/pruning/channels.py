@@ -137,6 +137,10 @@ def prune_channels(
     return PruneResult(model, recipe, channel_rows(steps, batch_size(example_inputs)), worst_proof(steps))
 
 
+class NothingToCut(PruneError):
+    """No group of channels is left that could lose one."""
+
+
 def cut_channels(model: nn.Module, task: Task, ratio: float, widths: Mapping[str, int]) -> Step:
     """Remove channels once, and prove it.
 
@@ -150,6 +154,7 @@ def cut_channels(model: nn.Module, task: Task, ratio: float, widths: Mapping[str
         What was done.
 
     Raises:
+        NothingToCut: Every group has to stay.
         DoesNotRun: The cut module does not run, and no single group is to blame.
         NotMasked: It computes something else than it should, and no group is in doubt.
     """
@@ -179,7 +184,7 @@ def _plan(trace: Trace, groups: list[ChannelGroup], task: Task, ratio: float, wi
     groups = [group for group, _ in scored]
     unfrozen = [(group, scores) for group, scores in scored if scores is not None]
     if not unfrozen:
-        raise PruneError("No channel of this model can be removed.", _why_nothing(groups))
+        raise NothingToCut("No channel of this model can be removed.", _why_nothing(groups))
     prunable, scores = [group for group, _ in unfrozen], [values for _, values in unfrozen]
     if ratio == 0:
         kept: Sequence[Ids] = [np.arange(group.n_channels) for group in prunable]

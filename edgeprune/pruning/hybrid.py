@@ -17,7 +17,7 @@ from torch import nn
 
 from edgeprune.errors import UsageError
 from edgeprune.pruning.capture import capture, tensors
-from edgeprune.pruning.channels import Step, Task, channel_rows, cut_channels
+from edgeprune.pruning.channels import NothingToCut, Step, Task, channel_rows, cut_channels
 from edgeprune.pruning.composition import composed
 from edgeprune.pruning.cost import batch_size
 from edgeprune.pruning.criteria import CRITERIA, Criterion, Scores, per_channel
@@ -145,7 +145,12 @@ def _cut(
 ) -> None:
     criterion: Criterion = CRITERIA.load(spec.criterion)
     task = Task(spec, inputs, calibration, lambda group: criterion(group) * _alive(group))
-    step = cut_channels(state.model, task, ratio, state.widths)
+    try:
+        step = cut_channels(state.model, task, ratio, state.widths)
+    except NothingToCut:
+        if not state.recipe.removals:
+            raise
+        return  # the layers that are gone left none
     state.move(step.model, step.recipe, step.proof)
     state.channels.append(step)
     state.widths = {**step.widths, **state.widths}
@@ -171,7 +176,7 @@ def _rows(dense: nn.Module, state: _State, inputs: Sequence[Any]) -> tuple[Group
         for row in weight_rows(dense, state.weights[0].plan, state.weights[0].plan.masks)
     ]
     layers = _layer_rows(state, inputs) if state.layers else ()
-    channels = channel_rows(state.channels, batch_size(inputs))
+    channels = channel_rows(state.channels, batch_size(inputs)) if state.channels else ()
     return (*weights, *(_emptied(row, gone) for row in (*layers, *channels)))
 
 

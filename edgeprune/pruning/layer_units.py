@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -37,8 +37,9 @@ class Units:
 def find_units(model: nn.Module, captured: Captured, inputs: Sequence[Any], exclude: Sequence[str]) -> Units:
     """Find what can be bypassed.
 
-    A module can be if in every call it takes one tensor and gives one of the same shape. Blocks go as a whole: within a
-    candidate there is no other one, unless it only strings together several blocks or layers.
+    A module can be if in every call it takes one tensor and gives one of the same shape, and if something else than it
+    computes the outputs of the model: a classifier stays. Blocks go as a whole: within a candidate there is no other
+    one, unless it only strings together several blocks or layers.
 
     Args:
         model: In eval mode; left as it is.
@@ -50,6 +51,8 @@ def find_units(model: nn.Module, captured: Captured, inputs: Sequence[Any], excl
         Candidates in the order of the modules, and the rest.
     """
     misfits = _misfits(model, inputs)
+    heads = _heads(model, captured)
+    misfits |= {name: "computes a model output" for name in misfits if _is_head(name, heads) and not misfits[name]}
     added = _only_added(captured)
     found = [unit for _, child in _children(model, "") for unit in _units(child, misfits, added)]
     candidates = [Removal(m.name, "zero" if m.name in added else "identity") for m in found]
@@ -126,6 +129,28 @@ def _misfit(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> st
     if args[0].shape != output.shape:
         return f"makes {tuple(output.shape)} of {tuple(args[0].shape)}"
     return "" if args[0].dtype == output.dtype else f"makes {output.dtype} of {args[0].dtype}"
+
+
+def _heads(model: nn.Module, captured: Captured) -> list[frozenset[str]]:
+    """Return for each model output the layers with weights that are the last ones on the ways to it."""
+    layers = {name for name, module in model.named_modules() if _is_weight_layer(module)}
+    (output,) = captured.program.graph.find_nodes(op="output")
+    return [frozenset(_last_layers(node, layers)) for node in output.all_input_nodes]
+
+
+def _last_layers(node: Node, layers: Set[str]) -> Iterator[str]:
+    ahead, seen = [node], {node}
+    while ahead:
+        here = ahead.pop()
+        if last := _modules(here) & layers:
+            yield from last
+            continue
+        ahead += (new := set(here.all_input_nodes) - seen)
+        seen |= new
+
+
+def _is_head(name: str, heads: Sequence[frozenset[str]]) -> bool:
+    return any(last and all(f"{layer}.".startswith(f"{name}.") for layer in last) for last in heads)
 
 
 def _only_added(captured: Captured) -> frozenset[str]:

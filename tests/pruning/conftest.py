@@ -13,6 +13,8 @@ sys.path.append(str(Path(__file__).parent))  # for pruning_architectures, which 
 # torch.export writes thousands of trace records that pytest would keep for its failure reports.
 logging.getLogger("torch.__trace").propagate = False
 
+torch.manual_seed(0)  # of what test files make when they are read
+
 
 @pytest.fixture(autouse=True)
 def one_thread_and_a_seed():

@@ -85,6 +85,18 @@ def test_a_layer_that_costs_nothing_goes_too_and_one_that_costs_stays():
     assert {row.name: row.width_after for row in result.report if row.kind == "layers"}["2"] == 0
 
 
+def test_where_the_layers_that_go_leave_no_channel_to_cut_the_rest_stays():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)).eval()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(4))
+        model[0].bias.zero_()
+    many = torch.rand(64, 4)
+    data = [(many, model(many).argmax(1))]
+    result = prune(model, hybrid(ratio=0.6), example_inputs=(many,), calibration=data)
+    assert [removal.module for removal in result.recipe.removals] == ["0"]
+    assert result.model[2].weight.shape == (4, 4)
+
+
 def test_without_calibration_data_the_notes_say_that_layers_were_not_evaluated():
     assert any(
         "Layers were not evaluated" in note for note in prune(chain(), hybrid(ratio=0.2), example_inputs=(X,)).notes

@@ -90,23 +90,35 @@ def test_layers_that_cannot_go_say_why():
     assert units(network(Block(8, 8), Block(8, 8)), ("2",)).kept["2"] == "excluded by '2'"
 
 
+def test_a_classifier_stays_even_where_its_width_is_the_number_of_classes():
+    model = network(conv(4, 4), width=4)
+    assert found(model) == [("1", "identity")]
+    assert units(model).kept["4"] == "computes a model output"
+
+
+def test_a_last_block_may_go_since_what_it_adds_to_is_an_output_too():
+    assert found(nn.Sequential(conv(3, 8), Block(8, 8)).eval()) == [("1", "identity")]
+    assert found(nn.Sequential(conv(3, 8), conv(8, 8)).eval()) == []
+
+
 def test_the_score_is_the_increase_of_the_mean_loss_by_hand():
     # Logits 2x with a doubling layer, x without: loss log(1 + e^-2) against log(1 + e^-1) for x = (1, 0), target 0.
-    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)).eval()
+    model = nn.Sequential(*(nn.Linear(2, 2, bias=False) for _ in range(3))).eval()
     with torch.no_grad():
         model[0].weight.copy_(2 * torch.eye(2))
         model[1].weight.copy_(torch.eye(2))
+        model[2].weight.copy_(torch.eye(2))
     data = [(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))]
     result = prune(model, layer(0.5), example_inputs=(torch.tensor([[1.0, 0.0]]),), calibration=data)
 
     by_hand = torch.tensor([-1.0]).exp().log1p() - torch.tensor([-2.0]).exp().log1p()
-    assert [row.score_min for row in result.report] == [pytest.approx(float(by_hand), rel=1e-5), 0.0]
-    assert [row.width_after for row in result.report] == [1, 0]
+    assert [row.score_min for row in result.report[:2]] == [pytest.approx(float(by_hand), rel=1e-5), 0.0]
+    assert [row.width_after for row in result.report[:2]] == [1, 0]
     assert isinstance(result.model[1], nn.Identity)
 
 
 def test_the_loss_is_weighted_by_the_size_of_the_batches():
-    model = nn.Sequential(nn.Linear(2, 2)).eval()
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).eval()
     x, y = torch.randn(5, 2), torch.tensor([0, 1, 0, 1, 1])
     scores = [
         prune(model, layer(0.5), example_inputs=(x,), calibration=data).report[0].score_min
@@ -164,8 +176,9 @@ def test_the_recipe_replays_and_takes_the_state_dict():
 
 def test_removal_is_measured_anew_after_each_one():
     # Two layers that undo each other: without one of them the other becomes the cheapest to lose.
-    model = nn.Sequential(*[nn.Linear(2, 2, bias=False) for _ in range(3)]).eval()
+    model = nn.Sequential(*[nn.Linear(2, 2, bias=False) for _ in range(4)]).eval()
     with torch.no_grad():
+        model[3].weight.copy_(torch.eye(2))
         model[0].weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
         model[1].weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
         model[2].weight.copy_(0.9 * torch.eye(2))
