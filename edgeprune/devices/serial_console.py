@@ -32,7 +32,14 @@ _HEARD_BYTES = 64 * 1024
 _WORDS_BYTES = 200
 _FLIGHT = 8
 _LOGIN_S = 5.0
-_WAKE = b"\x15\r"  # clears what somebody left half typed
+_VERDICT_S = 10.0
+"""How long a login may take to judge a password: PAM waits about two seconds before it refuses one, slow boards longer.
+Until it has, nothing may be typed: the login would take it for a name or for another password."""
+_SETTLE_S = 3.0
+_SILENCE_S = 3.0
+"""A login that is still starting is silent. Empty lines do it no harm, but it would take any other for a name."""
+_CLEAR = b"\x15"  # what somebody, or our probe, left half typed
+_WAKE = _CLEAR + b"\r"
 _INTERRUPT = b"\x03"
 _ASK_SHELL, _SHELL = b" echo EP$((6*7))OK\r", re.compile(rb"EP42OK")
 _LOGIN = re.compile(rb"(?i)(?<!last )\b(?:login|username):[ \t]*(?=$|[\r\n\[\x1b])")
@@ -71,18 +78,23 @@ class Console:
         Raises:
             ConnectFailed: There is nothing that answers, or that could start it.
         """
+        patience = Deadline(_SILENCE_S)
         while not self._deadline.expired:
             self._type(_WAKE)
             said = self._listen()
+            if not said.strip() and not patience.expired:  # a terminal echoes our line ends by itself
+                continue
             if self._expect(_AGENT, 0.0):
                 return self._heard
-            if _LOGIN.search(said[-400:]):
+            if _asks_for(said) is not None:
                 self._log_in()
             elif not said and self._probe():
                 return self._heard
             elif self._finds_shell():
                 if self._start_agent():
                     return self._heard
+            elif _asks_for(self._heard) is not None:
+                self._log_in()
             elif self._probe():
                 return self._heard
         words = clean_text(self._last_words.decode("utf-8", "replace"))
@@ -141,13 +153,42 @@ class Console:
         if not self._login:
             raise ConnectFailed("The console asks who logs in.", "Add it to the address: serial://…?login=USER.")
         if self._asked:
-            raise ConnectFailed(f"The console refused the login of {self._login}.", "See to the name and password.")
-        self._type(self._login.encode() + b"\r")
+            raise self._refused()
+        self._settle()
+        if _asks_for(self._heard) is _PASSWORD:
+            self._leave_password()
+        self._type(_CLEAR + self._login.encode() + b"\r")
         if self._asks_password():
             self._asked = True
             self._type(self._ask(f"Password of {self._login} on the console: ").encode() + b"\r")
-            self._hear(5.0)
-            self._listen()
+            self._await_verdict()
+
+    def _settle(self) -> None:
+        # A board slower than us still has earlier lines to read; a name typed now would answer another question.
+        until = Deadline(_SETTLE_S)
+        while not until.expired and self._hear(1.0):
+            pass
+
+    def _leave_password(self) -> None:
+        # Of a name that nobody meant: an empty line, and nothing more until the login asks again.
+        self._type(b"\r")
+        until = Deadline(_VERDICT_S)
+        while _asks_for(self._heard) is not _LOGIN and not until.expired and not self._deadline.expired:
+            self._hear(1.0)
+        self._settle()
+
+    def _await_verdict(self) -> None:
+        # A login that asks again has refused; other words, and then quiet, are a shell's greeting.
+        until = Deadline(_VERDICT_S)
+        while not until.expired and not self._deadline.expired:
+            heard = self._hear(1.0)
+            if _asks_for(self._heard) is not None:
+                raise self._refused()
+            if self._heard.strip() and not heard:
+                return
+
+    def _refused(self) -> ConnectFailed:
+        return ConnectFailed(f"The console refused the login of {self._login}.", "See to the name and password.")
 
     def _asks_password(self) -> bool:
         # Where it goes quiet after some words, a shell may have greeted instead.
@@ -217,6 +258,12 @@ def _blocks(older: bool) -> tuple[bytes, ...]:
 def agent_bytes() -> int:
     """Return how many bytes have to cross the line for an agent that is not there yet."""
     return sum(map(len, _blocks(False)))
+
+
+def _asks_for(heard: bytes) -> re.Pattern[bytes] | None:
+    """Return which of both questions was asked last, `_LOGIN` or `_PASSWORD`, if one was."""
+    asked = [(match.end(), kind) for kind in (_LOGIN, _PASSWORD) for match in kind.finditer(heard[-400:])]
+    return max(asked, key=lambda question: question[0])[1] if asked else None
 
 
 def _first_line(rate: int) -> bytes:

@@ -129,6 +129,26 @@ def test_a_wrong_password_is_given_once(make_board, monkeypatch):
         answers(board, login="pi")
 
 
+@pytest.mark.parametrize("delay_s", [0.0, 0.3, 0.7, 3.0])
+@pytest.mark.parametrize("given", ["raspberry", "wrong"])
+def test_one_password_is_tried_however_long_the_login_takes_to_answer(
+    make_board, monkeypatch, tmp_path, delay_s, given
+):
+    tried = tmp_path / "tried"
+    board = make_board(sys.executable, str(LOGIN), "pi", "raspberry", str(delay_s), str(tried))
+    monkeypatch.setattr(serial_link.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(serial_link.getpass, "getpass", lambda prompt: given)
+    if given == "raspberry":
+        assert answers(board, login="pi")
+    else:
+        with pytest.raises(ConnectFailed, match="refused the login of pi"):
+            answers(board, login="pi")
+    attempts = tried.read_text().splitlines()
+    assert [attempt for attempt in attempts if attempt.startswith("pi:")] == [f"pi:{given}"], attempts
+    others = [attempt for attempt in attempts if not attempt.startswith("pi:")]
+    assert all(attempt.endswith(":") for attempt in others)  # a line taken for a name is left with an empty one
+
+
 def test_a_login_without_a_name_is_said_so(make_board):
     with pytest.raises(ConnectFailed, match="asks who logs in") as caught:
         answers(make_board(sys.executable, str(LOGIN), "pi", "raspberry"))
