@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 import textwrap
 
 import hypothesis
@@ -12,6 +13,9 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 # torch.export tells its whole graph to this logger; pytest would keep all of it.
 logging.getLogger("torch.__trace").propagate = False
+# A shell starts what it puts in the background deaf to Ctrl-C, and our children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MODEL = """
     from torch import nn
