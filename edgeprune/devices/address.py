@@ -73,12 +73,14 @@ class SerialAddress:
         baud: Bits per second of the board's console.
         fastest: The highest speed to try once the agent answers.
         login: Whom to log in as where the console asks; "" where it does not.
+        whole_agent: Whether an agent that is typed in can install wheels; it takes longer to type.
     """
 
     port: str
     baud: int = DEFAULT_BAUD
     fastest: int = DEFAULT_FASTEST
     login: str = ""
+    whole_agent: bool = False
     scheme: str = "serial"
 
     def __str__(self) -> str:
@@ -86,6 +88,7 @@ class SerialAddress:
             baud="" if self.baud == DEFAULT_BAUD else str(self.baud),
             fastest="" if self.fastest == DEFAULT_FASTEST else str(self.fastest),
             login=self.login,
+            agent="whole" if self.whole_agent else "",
         )  # fmt: skip
 
 
@@ -102,7 +105,7 @@ def parse_address(text: str) -> Address:
 
     Args:
         text: local://[?root=/path&quota=2GiB], ssh://[user@]host[:port][?root=/path&quota=2GiB&password=ask], the
-            same with ssh+exec://, serial:///dev/tty…[?baud=N&fastest=N&login=USER].
+            same with ssh+exec://, serial:///dev/tty…[?baud=N&fastest=N&login=USER&agent=whole].
 
     Returns:
         Its parts; `str` of them is the address again, in its shortest form.
@@ -129,11 +132,13 @@ def parse_address(text: str) -> Address:
     if parts.scheme == "serial":
         baud = _baud(text, options.pop("baud", str(DEFAULT_BAUD)))
         fastest = _baud(text, options.pop("fastest", str(DEFAULT_FASTEST)))
-        login = options.pop("login", "")
+        login, agent = options.pop("login", ""), options.pop("agent", "")
         _refuse_rest(text, options, bool(parts.netloc))
         if not parts.path.strip("/"):
             raise UsageError(f"The address {text!r} names no port.", "Write it like serial:///dev/ttyUSB0.")
-        return SerialAddress(unquote(parts.path), baud, fastest, login)
+        if agent not in ("", "whole"):
+            raise UsageError(f"The address {text!r} has a wrong option 'agent'.", "Write agent=whole or leave it out.")
+        return SerialAddress(unquote(parts.path), baud, fastest, login, agent == "whole")
     root, quota = options.pop("root", ""), options.pop("quota", "")
     _refuse_rest(text, options, bool(parts.netloc or parts.path))
     return LocalAddress(root, _size(quota) if quota else None)

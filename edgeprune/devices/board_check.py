@@ -24,6 +24,7 @@ class Lack:
         runtime: Its name.
         reason: The agent's words.
         command: What to run on the board; "" where the board cannot have it.
+        package: What brings it by a wheel, as pip calls it; "" where no wheel does.
         note: Why not, or what to know.
     """
 
@@ -31,6 +32,7 @@ class Lack:
     reason: str
     command: str
     note: str
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def _lack(runtime: RuntimeInfo, profile: DeviceProfile, info: DeviceInfo, board:
         return Lack(name, runtime.reason, "", f"pip has none for Python {info.python} on {info.arch}.")
     note = "" if fact else f"Not known to exist for Python {info.python} on {info.arch}; pip will tell."
     package = str(fact.value) if fact else pip_name
-    return Lack(name, runtime.reason, _pip_command(profile, board, package), note)
+    return Lack(name, runtime.reason, _pip_command(profile, board, package), note, package)
 
 
 def _pip_command(profile: DeviceProfile, board: BoardType, package: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 from edgeprune_agent import wire
 
 from edgeprune.devices.address import parse_address
-from edgeprune.devices.client import AgentClient
+from edgeprune.devices.client import REQUEST_S, AgentClient
 from edgeprune.devices.holder import is_dead, signature
 from edgeprune.devices.replies import clean_text, integer, read_info, text
 from edgeprune.devices.resolve import resolve
@@ -254,11 +254,12 @@ class Session:
             if len(piece) < asked:
                 return bytes(output)
 
-    def request(self, op: str, **arguments: Any) -> Mapping[str, Any]:
+    def request(self, op: str, deadline_s: float = REQUEST_S, **arguments: Any) -> Mapping[str, Any]:
         """Ask the agent; the lease's epoch and the key that makes a repetition harmless are put in.
 
         Args:
             op: Name of a request of docs/wire.md.
+            deadline_s: How long an answer may take.
             arguments: Its arguments.
 
         Returns:
@@ -268,7 +269,7 @@ class Session:
             arguments["epoch"] = self._lease()
         if op in wire.IDEMPOTENT_OPS:
             arguments["idem"] = secrets.token_hex(16)
-        return self._persist(lambda client: client.request(op, arguments))
+        return self._persist(lambda client: client.request(op, arguments, deadline_s))
 
     def _lease(self) -> int:
         if self._epoch is None:
