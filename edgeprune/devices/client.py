@@ -83,6 +83,23 @@ class AgentClient:
         """
         return self._read(self._ask("store.fetch", arguments, Deadline(REQUEST_S)).content)
 
+    @property
+    def line_rate(self) -> int:
+        """Bits per second of a serial line; 0 for a link of unknown speed."""
+        return self._connection.link.rate
+
+    def codec(self, file: BinaryIO, size: int) -> tuple[int, float]:
+        """Find out how a file is best packed for this link.
+
+        Args:
+            file: Readable and seekable.
+            size: Its length.
+
+        Returns:
+            The codec, and the share of the bytes that it leaves.
+        """
+        return _best_codec(file, size) if self._connection.link.packs else (wire.RAW, 1.0)
+
     def upload(self, file: BinaryIO, sha: str, size: int, epoch: int, progress: Callable[[int], None]) -> None:
         """Send a file, from where an earlier upload of it ended, and make it durable there.
 
@@ -102,7 +119,7 @@ class AgentClient:
             answer = self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S))
             received = integer(self._read(answer.data), "offset", size)
             link = self._connection.link
-            codec = _best_codec(file, size) if link.packs else wire.RAW
+            codec, _ = self.codec(file, size)
             sent = file.seek(received)
             progress(received)
             while received < size:
@@ -208,7 +225,7 @@ class AgentClient:
             raise ProtocolError(f"{self.name} broke the protocol: {error}.", "Connect again.") from error
 
 
-def _best_codec(file: BinaryIO, size: int) -> int:
+def _best_codec(file: BinaryIO, size: int) -> tuple[int, float]:
     samples = []
     for start in (0, size // 2, size - wire.SAMPLE_BYTES):
         file.seek(max(0, start))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgeprune.devices.address import SerialAddress, parse_address
 from edgeprune.devices.board_check import BoardCheck, check_board
-from edgeprune.devices.replies import read_runtimes, text
+from edgeprune.devices.replies import integer, read_runtimes, text
 from edgeprune.devices.session import Session, connect
 from edgeprune.devices.wheel_files import fetch_wheels, wheels_of
 from edgeprune.devices.wheel_names import Target, read_target
@@ -109,10 +109,12 @@ def _target(session: Session, check: BoardCheck) -> Target:
 
 
 def _install(session: Session, before: Sequence[RuntimeInfo], files: Sequence[Path], listener: Listener) -> None:
-    shas = []
-    for file in files:
-        shas.append(hashlib.sha256(file.read_bytes()).hexdigest())
-        session.push(file, shas[-1])
+    shas = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    sizes = [file.stat().st_size for file in files]
+    found = [session.request("store.stat", sha=sha, size=size) for sha, size in zip(shas, sizes, strict=True)]
+    session.announce(f"{len(files)} wheels", sum(sizes) - sum(integer(answer, "durable") for answer in found))
+    for file, sha in zip(files, shas, strict=True):
+        session.push(file, sha)
     listener(Event("install", session.profile.name, message=f"unpacking {len(files)} wheels on {session.profile.name}"))
     try:
         staged = session.request("venv.stage", _STAGE_S, wheels=shas)

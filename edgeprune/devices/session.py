@@ -20,6 +20,7 @@ from edgeprune.devices.client import REQUEST_S, AgentClient
 from edgeprune.devices.holder import is_dead, signature
 from edgeprune.devices.replies import clean_text, integer, read_info, text
 from edgeprune.devices.resolve import resolve
+from edgeprune.devices.transfer_time import transfer_notice
 from edgeprune.devices.transport import Deadline, make_transport
 from edgeprune.errors import (
     ConnectFailed,
@@ -155,11 +156,25 @@ class Session:
             self._listener(Event("push", subject, done, size, "bytes"))
 
         def send(client: AgentClient) -> None:
-            if client.request("store.stat", {"sha": sha, "size": size}).get("state") != "complete":
+            found = client.request("store.stat", {"sha": sha, "size": size})
+            if found.get("state") != "complete":
+                _, share = client.codec(file, size)
+                self.announce(subject, size - integer(found, "durable", size), share)
                 client.upload(file, sha, size, self._lease(), progress)
 
         self._persist(send)
         progress(size)
+
+    def announce(self, subject: str, missing: int, share: float = 1.0) -> None:
+        """Tell the listener how long an upload will take, if that is long and the link's speed is known.
+
+        Args:
+            subject: What is sent.
+            missing: How many bytes of it are not there yet.
+            share: What packing leaves of them.
+        """
+        if notice := transfer_notice(missing, self.client.line_rate, share):
+            self._listener(Event("push", subject, message=f"{subject}: {notice}"))
 
     def run(
         self, spec: Mapping[str, Any], on_event: Callable[[Mapping[str, Any]], None], deadline_s: float

@@ -63,6 +63,18 @@ def test_a_model_is_pushed_and_run_and_its_events_come_whole(board, model_bytes,
     assert sum(len(event["ns"]) for event in events if event["kind"] == "samples") >= plan["min_runs"]
 
 
+def test_how_long_a_push_takes_is_told_before_it_begins_and_by_the_speed_that_was_found(make_board):
+    board, events = make_board(baud=115_200), []
+    data = os.urandom(70_000)
+    with connect(board.address(), listener=events.append) as session:
+        session.push_bytes(data)
+        session.push_bytes(data)
+        session.push_bytes(bytes(500_000))
+    told = [event.message for event in events if event.message]
+    assert told == [f"{hashlib.sha256(data).hexdigest()[:8]}: 68.4 KiB over 115200 baud: about 6 s"]
+    assert events[0].message == told[0]
+
+
 def test_the_console_is_given_back(board):
     with connect(board.address()):
         assert not has_shell(board)
