@@ -80,6 +80,7 @@ class Session:
         self._listener, self._steal = listener, steal
         self._address = parse_address(profile.address)
         self._epoch: int | None = None
+        self._closed = False
         self.client = self._new_client()
 
     def _new_client(self) -> AgentClient:
@@ -301,6 +302,8 @@ class Session:
         return action(self.client)
 
     def _reconnect(self) -> None:
+        if self._closed:
+            raise LinkClosed(f"The session with {self.profile.name} is closed.", "Connect again.")
         self.client.close()
         for attempt, delay_s in enumerate(RECONNECT_DELAYS_S, 1):
             time.sleep(delay_s)
@@ -320,6 +323,7 @@ class Session:
     def close(self) -> None:
         """Give the lease back and end the connection; the board is as it was."""
         epoch, self._epoch = self._epoch, None
+        self._closed = True
         self.client.hold(None)
         try:
             if epoch is not None:
