@@ -12,9 +12,9 @@ from edgeprune_agent.wire import Message, WireError
 
 from edgeprune.devices.connection import Connection, Exchange
 from edgeprune.devices.refusals import refusal
-from edgeprune.devices.replies import integer, text
+from edgeprune.devices.replies import clean_text, integer, text
 from edgeprune.devices.transport import Deadline, Transport
-from edgeprune.errors import ConnectFailed, DeviceBusy, DeviceTimeout, ProtocolError, RemoteError
+from edgeprune.errors import ConnectFailed, DeviceBusy, DeviceTimeout, ProtocolError, RemoteError, WrongDevice
 
 CONNECT_S = 15.0
 REQUEST_S = 30.0
@@ -41,16 +41,27 @@ class AgentClient:
         self._connection = Connection(transport, secrets.randbelow(0xFFFF) + 1)
         self.hello: Mapping[str, Any] = {}
 
-    def open(self) -> None:
+    def open(self, expected_id: str = "") -> None:
         """Start the agent and shake hands.
+
+        Args:
+            expected_id: The board's device id; "" for any board.
 
         Raises:
             ConnectFailed: No agent answered.
+            WrongDevice: The agent of another board did; it is left at once.
         """
         try:
             self.hello = self._connection.open(secrets.token_hex(8), Deadline(CONNECT_S + self._start_s))
         except DeviceTimeout as error:
             raise ConnectFailed(f"{self.name}: {error.message}", error.next_step) from error
+        found = clean_text(self.hello.get("device_id"), 40)
+        if expected_id and found != expected_id:
+            self.close()
+            raise WrongDevice(
+                f"{self.name} is the board {found}, and {expected_id} was expected.",
+                "See to the cable or the address; if the board was exchanged on purpose, give its new id.",
+            )
 
     def request(
         self, op: str, arguments: Mapping[str, Any] | None = None, deadline_s: float = REQUEST_S

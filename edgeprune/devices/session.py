@@ -18,8 +18,9 @@ from edgeprune_agent import wire
 from edgeprune.devices.address import parse_address
 from edgeprune.devices.client import REQUEST_S, AgentClient
 from edgeprune.devices.holder import is_dead, signature
-from edgeprune.devices.replies import clean_text, integer, read_info, text
+from edgeprune.devices.replies import integer, read_info, text
 from edgeprune.devices.resolve import resolve
+from edgeprune.devices.run_end import run_failure
 from edgeprune.devices.transfer_time import transfer_notice
 from edgeprune.devices.transport import Deadline, make_transport
 from edgeprune.errors import (
@@ -30,7 +31,6 @@ from edgeprune.errors import (
     LinkClosed,
     ProtocolError,
     RemoteError,
-    RunFailed,
     StorageError,
 )
 from edgeprune.values.device import DeviceInfo, DeviceProfile
@@ -94,9 +94,10 @@ class Session:
 
         Raises:
             ConnectFailed: No agent answered.
+            WrongDevice: It is another board than the profile means.
             DeviceBusy: Another holder has the lease.
         """
-        self.client.open()
+        self.client.open(self.profile.device_id)
         try:
             if exclusive:
                 self._acquire()
@@ -237,21 +238,12 @@ class Session:
                 ) from error
 
     def _judge(self, end: Mapping[str, Any]) -> None:
-        state, name = end.get("state"), self.profile.name
-        error = end.get("error")
-        said = clean_text(error.get("message", "")) if isinstance(error, dict) else ""
-        if state == "done":
+        failure = run_failure(self.profile.name, end)
+        if failure is None:
             return
-        if state == "interrupted":
-            raise RunFailed(f"{name}: the board was restarted during the run.", "Run it again.")
-        if state == "cancelled":
+        if end.get("state") == "cancelled":
             self.request("lease.renew")  # raises when the lease was taken over, and says by whom
-            raise RunFailed(f"{name}: the run was cancelled.", "Run it again if you want it.")
-        kind = clean_text(error.get("type", "")) if isinstance(error, dict) else ""
-        what = ": ".join(part for part in (kind, said) if part) or "it gave no reason"
-        raise RunFailed(
-            f"{name}: the worker failed: {what}.", "See whether the model runs with this runtime elsewhere."
-        )
+        raise failure
 
     def fetch_output(self, run_id: str) -> bytes:
         """Return what a run of kind "infer" put out.
@@ -309,7 +301,7 @@ class Session:
             time.sleep(delay_s)
             self.client = self._new_client()
             try:
-                self.client.open()
+                self.client.open(self.profile.device_id)
                 if self._epoch is not None:
                     self.client.request("lease.renew", {"epoch": self._epoch})
                     self.client.hold(self._epoch)
@@ -339,7 +331,7 @@ class Session:
         except _LOST:
             self.client.close()
             self.client = self._new_client()
-            self.client.open()
+            self.client.open(self.profile.device_id)
             self.client.request("lease.release", lease, _RELEASE_S)
 
     def __enter__(self) -> Self:

@@ -201,8 +201,8 @@ def test_an_agent_that_cannot_install_wheels_is_said_so_before_anything_is_fetch
 
     opened = AgentClient.open
 
-    def older(self):
-        opened(self)
+    def older(self, *arguments):
+        opened(self, *arguments)
         self.hello = {**self.hello, "feat": []}
 
     monkeypatch.setattr(AgentClient, "open", older)
