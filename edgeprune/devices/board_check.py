@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgeprune.devices.address import LocalAddress, SshAddress, parse_address
+from edgeprune.devices.address import LocalAddress, parse_address
 from edgeprune.devices.profiles import BoardType, board_types
 from edgeprune.values.device import DeviceInfo, DeviceProfile, RuntimeInfo
 
@@ -128,7 +128,8 @@ def _pip_command(profile: DeviceProfile, board: BoardType, package: str) -> str:
     if isinstance(address, LocalAddress):
         return f"{shlex.quote(sys.executable)} {install}"
     # A venv, since distributions refuse pip outside of one (PEP 668), and the agent is started by this very one.
-    root = address.root if isinstance(address, SshAddress) else ""
-    venv = shlex.quote(f"{root}/venv") if root else "~/.edgeprune/venv"
+    root = address.root or "~/.edgeprune"
+    home = "~/" if root.startswith("~/") else ""  # a quoted one would be no home
+    venv = home + shlex.quote(f"{root.removeprefix(home)}/venv")
     system = " --system-site-packages" if "system_site_packages" in board.facts else ""
     return f"python3 -m venv{system} {venv} && {venv}/bin/python3 {install}"

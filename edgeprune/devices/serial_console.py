@@ -28,6 +28,7 @@ from edgeprune.devices.transport import Deadline
 from edgeprune.errors import ConnectFailed
 
 BLOCK_BYTES = 700
+DEFAULT_ROOT = "~/.edgeprune"
 _SLACK_S = 0.1
 _HEARD_BYTES = 64 * 1024
 _WORDS_BYTES = 200
@@ -205,7 +206,7 @@ class Console:
 
     def _start_agent(self) -> bool:
         # Types the first stage, and then what the board lacks of the agent; True when the agent is there.
-        self._type(_first_line(self._address.whole_agent, self._port.rate))
+        self._type(_first_line(self._address, self._port.rate))
         patience_s = _PATIENCE_S[min(self._failures, len(_PATIENCE_S) - 1)]
         self._failures += 1
         match = self._expect(_OUTCOME, patience_s)
@@ -276,12 +277,13 @@ def _asks_for(heard: bytes) -> re.Pattern[bytes] | None:
     return max(asked, key=lambda question: question[0])[1] if asked else None
 
 
-def _first_line(whole: bool, rate: int) -> bytes:
+def _first_line(address: SerialAddress, rate: int) -> bytes:
+    whole, root = address.whole_agent, address.root or DEFAULT_ROOT
     source = importlib.resources.files(PACKAGE).joinpath("stage0.py").read_bytes()
     packed = base64.b64encode(zlib.compress(slim(source), 9))
     digest = hashlib.sha256(pack_slim_agent(whole)).hexdigest().encode()
     counts = (len(_blocks(whole, False)), len(_blocks(whole, True)))
     return (
-        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))' %s %d %d"
-        b";stty sane %d;echo EP$((6*9))END\r" % (packed, digest, *counts, rate)
+        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))' %s %d %d %s"
+        b";stty sane %d;echo EP$((6*9))END\r" % (packed, digest, *counts, root.encode().hex().encode(), rate)
     )

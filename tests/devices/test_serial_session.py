@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from serial_board import SerialBoard
@@ -73,6 +74,21 @@ def test_how_long_a_push_takes_is_told_before_it_begins_and_by_the_speed_that_wa
     told = [event.message for event in events if event.message]
     assert told == [f"{hashlib.sha256(data).hexdigest()[:8]}: 68.4 KiB over 115200 baud: about 6 s"]
     assert events[0].message == told[0]
+
+
+def test_the_agent_keeps_its_files_in_the_root_of_the_address_however_it_is_spelled(board, tmp_path):
+    root = tmp_path / "a 'disk' $(touch owned); `reboot` \\ !! ü"
+    with connect(board.address(root=quote(str(root)))) as session:
+        sha = session.push_bytes(b"x")
+    assert (root / "objects" / sha[:2] / sha).is_file()
+    assert list((root / "agent").glob("*.pyz"))
+    assert not board.root.exists()
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_a_root_below_the_home_is_the_boards_home(board):
+    with connect(board.address(root="~/elsewhere")):
+        assert (board.home / "elsewhere" / "agent").is_dir()
 
 
 def test_the_console_is_given_back(board):
