@@ -13,6 +13,7 @@
     ├── ExportError             exit 5   a converter that failed, or an artifact that left its model
     ├── DeviceError             exit 3   the board
     │   ├── ConnectFailed                no agent answered
+    │   ├── WrongDevice                  another board answered than the one that was meant
     │   ├── DeviceTimeout                an answer did not come within its deadline
     │   ├── LinkClosed                   the connection went away
     │   ├── DeviceBusy                   another holder has the lease
@@ -130,6 +131,10 @@ class DeviceError(EdgePruneError):
 
 class ConnectFailed(DeviceError):
     """No agent answered at the address."""
+
+
+class WrongDevice(DeviceError):
+    """Another board answers at the address than the one that was meant."""
 
 
 class DeviceTimeout(DeviceError):

@@ -10,7 +10,7 @@ from typing import Dict, Iterator, Optional
 
 from edgeprune_agent.wire import AgentError
 
-FOLDERS = ("objects", "partial", "runs", "models")
+FOLDERS = ("objects", "partial", "runs", "models", "venvs")
 GUARD_WAIT_S = 5.0
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -24,11 +24,33 @@ def agent_sha256() -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def worker_command() -> List[str]:
-    """Return the command that runs this agent's `worker`, to be followed by the run's folder."""
+def worker_python(root: str) -> str:
+    """Return the Python that workers run with: that of the root's venv if there is one, else the agent's own.
+
+    Looked up anew for each worker: a venv may come while the agent runs.
+
+    Args:
+        root: The agent's folder.
+
+    Returns:
+        Its path.
+    """
+    own = os.path.join(root, "venv", "bin", "python3")
+    return own if os.access(own, os.X_OK) else sys.executable
+
+
+def worker_command(python: str) -> List[str]:
+    """Return the command that runs this agent's `worker`, to be followed by the run's folder.
+
+    Args:
+        python: Which Python runs it.
+
+    Returns:
+        Arguments.
+    """
     path = agent_file()
     program = [path] if os.path.isfile(path) else ["-m", "edgeprune_agent"]
-    return [sys.executable, "-u", *program, "worker"]
+    return [python, "-u", *program, "worker"]
 
 
 def boot_id() -> str:

@@ -87,6 +87,8 @@ class Requests:
         }
         for name in RELEASE_ARGUMENTS:
             self._handlers["release." + name] = self._release
+        for name in ("show", "stage", "switch"):
+            self._handlers["venv." + name] = self._venv
 
     def handle(self, op: Any, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         """Do what a request asks for.
@@ -160,12 +162,7 @@ class Requests:
         self._store.close()
 
     def _info(self, number: int, arguments: Arguments) -> Steps:
-        # To try the runtimes takes many seconds on a slow board.
-        description: "concurrent.futures.Future[Dict[str, Any]]" = concurrent.futures.Future()
-        threading.Thread(target=_settle, args=(description, self._describe, self._root.path), daemon=True).start()
-        while not description.done():
-            yield WAITING
-        return description.result()
+        return _aside(lambda: self._describe(self._root.path))  # trying the runtimes takes a slow board many seconds
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")
@@ -239,6 +236,13 @@ class Requests:
         answer: Dict[str, Any] = self._runs.cancel(arguments.name("run", "run"))
         return answer
 
+    def _venv(self, number: int, arguments: Arguments) -> Steps:
+        try:
+            from edgeprune_agent import venvs  # few ask for it, and compiling takes a slow board its time
+        except ImportError:
+            raise AgentError("E_UNKNOWN", "This agent was sent without what installs wheels.") from None
+        return _aside(lambda: venvs.answer(self._root, self._store.reserve_bytes, arguments))
+
     def _release(self, number: int, arguments: Arguments) -> Answer:
         name = arguments.data["op"].partition(".")[2]
         given = {key: arguments.data.get(key) for key in RELEASE_ARGUMENTS[name]}
@@ -246,8 +250,17 @@ class Requests:
         return {"path": answer} if isinstance(answer, str) else dict(answer)
 
 
-def _settle(future: "concurrent.futures.Future[Dict[str, Any]]", describe: Any, root: str) -> None:
+def _aside(action: Callable[[], Dict[str, Any]]) -> Steps:
+    # In a thread; once begun it goes on to its end, even if nobody waits for it any more.
+    result: "concurrent.futures.Future[Dict[str, Any]]" = concurrent.futures.Future()
+    threading.Thread(target=_settle, args=(result, action), daemon=True).start()
+    while not result.done():
+        yield WAITING
+    return result.result()
+
+
+def _settle(future: "concurrent.futures.Future[Dict[str, Any]]", action: Callable[[], Dict[str, Any]]) -> None:
     try:
-        future.set_result(describe(root))
+        future.set_result(action())
     except Exception as error:  # noqa: BLE001  (it is raised where the result is asked for)
         future.set_exception(error)

@@ -217,7 +217,7 @@ class Runs:
         with open(os.path.join(folder, "stderr.txt"), "ab") as stderr:
             try:
                 return subprocess.Popen(
-                    identity.worker_command() + [folder],
+                    identity.worker_command(identity.worker_python(self._root)) + [folder],
                     cwd=folder, env=environment, pass_fds=(lock,), start_new_session=True,
                     stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
                 )  # fmt: skip

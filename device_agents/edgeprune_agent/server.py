@@ -6,6 +6,7 @@ done here: it has a process of its own, which goes on when this one ends.
 
 import argparse
 import errno
+import importlib.util
 import os
 import sys
 import time
@@ -239,7 +240,7 @@ def _hello() -> Dict[str, Any]:
         "py": ".".join(map(str, sys.version_info[:3])),
         "boot_id": identity.boot_id(),
         "device_id": identity.device_id(),
-        "feat": [],
+        "feat": ["venv"] if importlib.util.find_spec("edgeprune_agent.venvs") else [],
     }
 
 

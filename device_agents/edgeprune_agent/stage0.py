@@ -1,8 +1,8 @@
 """The first line that is typed into a board's shell: takes the agent over the raw terminal, keeps it and becomes it.
 
 Not imported: the host sends its source, cut short, by `python3 -c`. argv: SHA-256 of the agent, number of blocks when
-packed by bz2, by zlib. It says which it can unpack by ~EPR0~ or ~EPR1~. Blocks are COBS(u16 number, data, CRC-32)
-between zeros; each that comes is answered by ~number:check~.
+packed by bz2, by zlib, the agent's folder in hex digits. It says which it can unpack by ~EPR0~ or ~EPR1~. Blocks are
+COBS(u16 number, data, CRC-32) between zeros; each that comes is answered by ~number:check~.
 """
 
 import hashlib
@@ -47,11 +47,11 @@ def take(blocks: int) -> bytes:
 def main() -> None:
     """Be the agent."""
     os.umask(0o077)
-    root = os.path.expanduser("~/.edgeprune/")
-    folder = root + "agent/"
-    path = folder + sys.argv[1] + ".pyz"
+    root = os.path.abspath(os.path.expanduser(bytes.fromhex(sys.argv[4]).decode()))
+    folder = root + "/agent"
+    path = folder + "/" + sys.argv[1] + ".pyz"
     os.makedirs(folder, exist_ok=True)
-    for place in (root[:-1], folder[:-1]):
+    for place in (root, folder):
         # A symbolic link has all these bits. What others can exchange is not to be run.
         if os.lstat(place).st_mode & 0o022 or os.lstat(place).st_uid != os.geteuid():
             sys.exit("The folder %s is a symbolic link or belongs to others." % place)
@@ -70,8 +70,8 @@ def main() -> None:
         if not is_agent(path + ".new"):
             sys.exit("The agent was changed on its way.")
         os.rename(path + ".new", path)
-    sys.argv = [path, "--tty", "-"]
-    own = root + "venv/bin/python3"
+    sys.argv = [path, "--tty", "-", "--root", root]
+    own = root + "/venv/bin/python3"
     if os.access(own, os.X_OK):
         os.execv(own, [own, "-I", "-u"] + sys.argv)
     runpy.run_path(path, run_name="__main__")

@@ -40,10 +40,13 @@ class Store:
         root: Where.
         quota_bytes: What objects and uploads may take up together.
         reserve_bytes: What must stay free on the disk.
+
+    Attributes:
+        reserve_bytes: As given.
     """
 
     def __init__(self, root: Root, quota_bytes: int = QUOTA_BYTES, reserve_bytes: int = RESERVE_BYTES) -> None:
-        self._root, self._quota, self._reserve = root, quota_bytes, reserve_bytes
+        self._root, self._quota, self.reserve_bytes = root, quota_bytes, reserve_bytes
         self._uploads: Dict[str, Upload] = {}
 
     def stat(self, sha: str, size: int) -> Dict[str, Any]:
@@ -176,9 +179,10 @@ class Store:
         objects = self._objects()
         used = sum(entry[1] for entry in objects) + self._partial_bytes()
         disk = os.fstatvfs(self._root.fd)
-        free = disk.f_bavail * disk.f_frsize - self._reserve
+        free = disk.f_bavail * disk.f_frsize - self.reserve_bytes
         used, free = self._evict(objects, more, used, free)
-        detail = {"needed": more, "used": used, "quota": self._quota, "free": max(0, free), "reserve": self._reserve}
+        reserve = self.reserve_bytes
+        detail = {"needed": more, "used": used, "quota": self._quota, "free": max(0, free), "reserve": reserve}
         if used + more > self._quota:
             raise AgentError("E_QUOTA", f"{more} bytes are more than the store's quota has left.", detail=detail)
         if more > free:

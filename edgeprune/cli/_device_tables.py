@@ -5,9 +5,11 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from edgeprune import units
 from edgeprune.cli._tables import device_view
 from edgeprune.devices.board_check import BoardCheck, Lack
 from edgeprune.devices.leases import Holder
+from edgeprune.devices.provisioning import Prepared
 from edgeprune.devices.ssh_trust import Trust
 from edgeprune.values.device import DeviceInfo, DeviceProfile
 
@@ -24,11 +26,23 @@ def check_view(profile: DeviceProfile, info: DeviceInfo, check: BoardCheck) -> R
     ]
     if not check.agrees:
         lines.append(Text(f"         your list says {check.listed}; correct its `profile`"))
-    for lack in check.lacks:
-        lines += _lack_lines(lack)
-    if not check.lacks:
-        lines.append(Text("nothing is missing", style="green"))
+    lines += _lacks_lines(check)
+    if any(lack.package for lack in check.lacks):
+        lines.append(Text(f"from here: edgeprune devices prepare {profile.name}", no_wrap=True, overflow="fold"))
     return Group(device_view(profile, info), Text(), *lines)
+
+
+def prepared_view(device: str, prepared: Prepared) -> RenderableType:
+    """Return a view of what was installed on a board, what it has now, and what is missing still."""
+    size = units.format_quantity(prepared.wheel_bytes, "bytes")
+    wheels = [Text(f"{device}: {len(prepared.wheels)} wheels installed, {size}")] if prepared.wheels else []
+    runtimes = [Text(f"{r.name} {r.version}", style="green") for r in prepared.info.runtimes if r.version is not None]
+    return Group(*wheels, *runtimes, *_lacks_lines(prepared.check))
+
+
+def _lacks_lines(check: BoardCheck) -> list[Text]:
+    lines = [line for lack in check.lacks for line in _lack_lines(lack)]
+    return lines or [Text("nothing is missing", style="green")]
 
 
 def _lack_lines(lack: Lack) -> list[Text]:

@@ -20,6 +20,10 @@ Store = Annotated[str | None, typer.Option("--store", help="URL of the result st
 Device = Annotated[
     str, typer.Option("--device", "-d", help="A device's name, tag or address; `local` is this machine.")
 ]
+ExpectDeviceId = Annotated[
+    str | None,
+    typer.Option("--expect-device-id", help="Refuse any other board; `devices info` says it.", show_default=False),
+]
 
 MaxAccuracyDrop = Annotated[str | None, typer.Option(help="Largest loss against the dense network, such as 0.5pt.")]
 MinAccuracy = Annotated[str | None, typer.Option(help="Such as 90%.")]
@@ -70,6 +74,19 @@ def constraints(
         "memory <=": max_memory,
     }
     return [f"{quantity} {bound}" for quantity, bound in bounds.items() if bound is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Which board is meant.
+
+    Attributes:
+        device: Name, tag or address.
+        expected_id: What its agent's device id must be; None for any board that answers there.
+    """
+
+    device: str
+    expected_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

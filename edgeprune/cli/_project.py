@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edgeprune.cli._options import Board
     from edgeprune.config import Config, DeviceConfig
+    from edgeprune.values.device import DeviceProfile
 
 
 def project_folder(config: Path | None) -> Path | None:
@@ -24,6 +26,14 @@ def optional_config(config: Path | None) -> Config | None:
     from edgeprune.config import load
 
     return load(config) if config is not None or project_folder(None) else None
+
+
+def the_board(meant: Board, config: Config | None) -> DeviceProfile:
+    """Return the board that is meant, and if its id was given, no other one at its address."""
+    from edgeprune.devices import expecting, resolve
+
+    profile = resolve(meant.device, config.devices if config else None)
+    return profile if meant.expected_id is None else expecting(profile, meant.expected_id)
 
 
 def project_devices(config: Path | None) -> Mapping[str, DeviceConfig] | None:

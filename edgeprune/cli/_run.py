@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeprune.cli._options import Sink, Wanted
-from edgeprune.cli._project import project_folder
+from edgeprune.cli._options import Board, Sink, Wanted
+from edgeprune.cli._project import project_folder, the_board
 
 if TYPE_CHECKING:
     from edgeprune.cli._output import Output
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from edgeprune.flow import Goal, RunResult
 
 
-def run_command(command: str, device: str, wanted: Wanted, sink: Sink, *, install: bool, dry_run: bool = False) -> None:
+def run_command(
+    command: str, board: Board, wanted: Wanted, sink: Sink, *, install: bool, dry_run: bool = False
+) -> None:
     """Do the story and show it.
 
     Args:
         command: "deploy" or "search".
-        device: Name, tag or address.
+        board: Which one.
         wanted: What the flags said.
         sink: Where the result goes.
         install: Whether to install the winner.
@@ -36,7 +38,9 @@ def run_command(command: str, device: str, wanted: Wanted, sink: Sink, *, instal
             return
         from edgeprune import flow
 
-        result = flow.run(config, device, goal, install=install, store_url=sink.store, listener=out.listener)
+        result = flow.run(
+            config, the_board(board, config), goal, install=install, store_url=sink.store, listener=out.listener
+        )
         _show_run(out, result)
 
 

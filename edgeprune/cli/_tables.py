@@ -95,6 +95,7 @@ def device_view(profile: DeviceProfile, info: DeviceInfo) -> RenderableType:
     memory = "unknown" if info.memory_bytes is None else units.format_quantity(info.memory_bytes, "bytes")
     rows = {
         "device": f"{profile.name}  {profile.address}",
+        "id": info.device_id,
         "board": info.model,
         "system": f"{info.os}, kernel {info.kernel}, {info.arch}, Python {info.python}",
         "processors": f"{info.cpu_count}, governor {info.governor or 'not readable'}",

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from edgeprune.cli import _options as o
-from edgeprune.cli._project import optional_config, project_folder
+from edgeprune.cli._project import optional_config, project_folder, the_board
 
 
 def bench(
     file: Annotated[Path, typer.Argument(help="An .onnx or .tflite file, ours or not.")],
     device: o.Device = "local",
+    expect_device_id: o.ExpectDeviceId = None,
     runtime: Annotated[str, typer.Option(help="onnxruntime, litert, or auto for the format's own.")] = "auto",
     threads: Annotated[int, typer.Option(min=1)] = 1,
     plan: Annotated[str, typer.Option(help="quick, default, strict or sustained.")] = "default",
@@ -30,6 +31,7 @@ def bench(
         from edgeprune.values.plan import BenchPlan
 
         how = BenchPlan.named(plan, threads=threads, runtime=runtime)
-        m, info = flow.bench_file(file, device, how, config=optional_config(config), listener=out.listener)
+        board = the_board(o.Board(device, expect_device_id), optional_config(config))
+        m, info = flow.bench_file(file, board, how, listener=out.listener)
         data = {**flow.measured_data(m), "device": m.device, "environment": dict(m.environment)}
         out.show(data, lambda: measurement_view(m, info), f"{m.latency.p50_s:.6g}")

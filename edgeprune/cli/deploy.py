@@ -14,6 +14,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trie
 
 def deploy(
     device: o.Device,
+    expect_device_id: o.ExpectDeviceId = None,
     max_accuracy_drop: o.MaxAccuracyDrop = None,
     min_accuracy: o.MinAccuracy = None,
     max_latency: o.MaxLatency = None,
@@ -36,4 +37,5 @@ def deploy(
         max_accuracy_drop, min_accuracy, max_latency, max_p95_latency, max_energy, max_size, max_memory
     )
     wanted = o.Wanted(minimize or [], bounds, trials, device_time, plan)
-    run_command("deploy", device, wanted, o.Sink(as_json, quiet, config, store), install=True, dry_run=dry_run)
+    sink = o.Sink(as_json, quiet, config, store)
+    run_command("deploy", o.Board(device, expect_device_id), wanted, sink, install=True, dry_run=dry_run)

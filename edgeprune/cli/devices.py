@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,7 @@ NewName = Annotated[str, typer.Argument(help="What to call it.")]
 Address = Annotated[str, typer.Argument(help="ssh://user@host, ssh+exec://host, serial:///dev/ttyUSB0?baud=921600.")]
 Profile = Annotated[str, typer.Option(help="Board type: a file of profiles/, such as raspberry-pi-5.")]
 Meter = Annotated[str, typer.Option(help="Power source: onboard, none or a URI.")]
+Wheels = Annotated[Path | None, typer.Option(help="Folder of wheels to install, all of them; fetches none.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Such as bench=lab-2; may be repeated.")]
 
 
@@ -92,6 +94,20 @@ def check(device: Name = "local", as_json: o.Json = False, quiet: o.Quiet = Fals
         data = {"device": profile, "info": facts, "check": found}
         out.show(data, lambda: check_view(profile, facts, found), found.board)
         out.exit_code = EXIT_MISSED if found.lacks or not found.agrees else EXIT_OK
+
+
+@app.command()
+def prepare(
+    device: Name, wheels: Wheels = None, as_json: o.Json = False, quiet: o.Quiet = False, config: o.ConfigPath = None
+) -> None:
+    """Install the runtimes that a board lacks: wheels from here, into a venv of the agent's."""
+    with _output("prepare", o.Sink(as_json, quiet, config)) as out:
+        from edgeprune.cli._device_tables import prepared_view
+        from edgeprune.devices.provisioning import prepare as prepare_board
+
+        done = prepare_board(_profile(device, config), wheels, out.listener)
+        out.show(done, lambda: prepared_view(device, done), str(len(done.wheels)))
+        out.exit_code = EXIT_MISSED if done.check.lacks else EXIT_OK
 
 
 @app.command()

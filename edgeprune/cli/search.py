@@ -8,6 +8,7 @@ from edgeprune.cli._run import run_command
 
 def search(
     device: o.Device,
+    expect_device_id: o.ExpectDeviceId = None,
     max_accuracy_drop: o.MaxAccuracyDrop = None,
     min_accuracy: o.MinAccuracy = None,
     max_latency: o.MaxLatency = None,
@@ -29,4 +30,5 @@ def search(
         max_accuracy_drop, min_accuracy, max_latency, max_p95_latency, max_energy, max_size, max_memory
     )
     wanted = o.Wanted(minimize or [], bounds, trials, device_time, plan)
-    run_command("search", device, wanted, o.Sink(as_json, quiet, config, store), install=False)
+    sink = o.Sink(as_json, quiet, config, store)
+    run_command("search", o.Board(device, expect_device_id), wanted, sink, install=False)

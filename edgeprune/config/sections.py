@@ -157,6 +157,7 @@ class DeviceConfig:
         profile: Name of the board type, or "" if none fits.
         meter: Power source: "onboard", "none", "replay:FILE" or a URI.
         tags: For selecting boards.
+        device_id: What the board must say of itself, or "" for any board at the address.
     """
 
     name: str
@@ -164,6 +165,7 @@ class DeviceConfig:
     profile: str = ""
     meter: Annotated[str, rules.meter] = "none"
     tags: Mapping[str, str] = field(default_factory=dict)
+    device_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from edgeprune.units import parse_quantity
 SCHEMES = ("local", "ssh", "ssh+exec", "serial")
 DEFAULT_BAUD = 115200
 DEFAULT_FASTEST = 921600
+_TYPED_BYTES = 500
+"""A terminal loses what is beyond 4095 bytes of a line, and the first stage needs most of them."""
 _EXAMPLES = "local://, ssh://user@host:22, serial:///dev/ttyUSB0?baud=921600"
 
 
@@ -73,12 +75,16 @@ class SerialAddress:
         baud: Bits per second of the board's console.
         fastest: The highest speed to try once the agent answers.
         login: Whom to log in as where the console asks; "" where it does not.
+        root: The agent's folder on the board; "" for ~/.edgeprune there.
+        whole_agent: Whether an agent that is typed in can install wheels; it takes longer to type.
     """
 
     port: str
     baud: int = DEFAULT_BAUD
     fastest: int = DEFAULT_FASTEST
     login: str = ""
+    root: str = ""
+    whole_agent: bool = False
     scheme: str = "serial"
 
     def __str__(self) -> str:
@@ -86,6 +92,8 @@ class SerialAddress:
             baud="" if self.baud == DEFAULT_BAUD else str(self.baud),
             fastest="" if self.fastest == DEFAULT_FASTEST else str(self.fastest),
             login=self.login,
+            root=self.root,
+            agent="whole" if self.whole_agent else "",
         )  # fmt: skip
 
 
@@ -102,7 +110,7 @@ def parse_address(text: str) -> Address:
 
     Args:
         text: local://[?root=/path&quota=2GiB], ssh://[user@]host[:port][?root=/path&quota=2GiB&password=ask], the
-            same with ssh+exec://, serial:///dev/tty…[?baud=N&fastest=N&login=USER].
+            same with ssh+exec://, serial:///dev/tty…[?baud=N&fastest=N&login=USER&root=/path&agent=whole].
 
     Returns:
         Its parts; `str` of them is the address again, in its shortest form.
@@ -127,13 +135,7 @@ def parse_address(text: str) -> Address:
     if parts.scheme in ("ssh", "ssh+exec"):
         return _ssh(text, parts, options)
     if parts.scheme == "serial":
-        baud = _baud(text, options.pop("baud", str(DEFAULT_BAUD)))
-        fastest = _baud(text, options.pop("fastest", str(DEFAULT_FASTEST)))
-        login = options.pop("login", "")
-        _refuse_rest(text, options, bool(parts.netloc))
-        if not parts.path.strip("/"):
-            raise UsageError(f"The address {text!r} names no port.", "Write it like serial:///dev/ttyUSB0.")
-        return SerialAddress(unquote(parts.path), baud, fastest, login)
+        return _serial(text, parts, options)
     root, quota = options.pop("root", ""), options.pop("quota", "")
     _refuse_rest(text, options, bool(parts.netloc or parts.path))
     return LocalAddress(root, _size(quota) if quota else None)
@@ -155,6 +157,20 @@ def _ssh(text: str, parts: SplitResult, options: dict[str, str]) -> SshAddress:
     return SshAddress(
         host, user, parts.port, root, _size(quota) if quota else None, password == "ask", scheme=parts.scheme
     )
+
+
+def _serial(text: str, parts: SplitResult, options: dict[str, str]) -> SerialAddress:
+    baud = _baud(text, options.pop("baud", str(DEFAULT_BAUD)))
+    fastest = _baud(text, options.pop("fastest", str(DEFAULT_FASTEST)))
+    login, root, agent = (options.pop(key, "") for key in ("login", "root", "agent"))
+    _refuse_rest(text, options, bool(parts.netloc))
+    if not parts.path.strip("/"):
+        raise UsageError(f"The address {text!r} names no port.", "Write it like serial:///dev/ttyUSB0.")
+    if agent not in ("", "whole"):
+        raise UsageError(f"The address {text!r} has a wrong option 'agent'.", "Write agent=whole or leave it out.")
+    if len(root.encode()) > _TYPED_BYTES:
+        raise UsageError(f"The address {text!r} has a root that is too long to type.", "Give a shorter one.")
+    return SerialAddress(unquote(parts.path), baud, fastest, login, root, agent == "whole")
 
 
 def _refuse_rest(text: str, options: dict[str, str], unexpected: bool) -> None:

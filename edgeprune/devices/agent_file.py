@@ -25,6 +25,8 @@ from edgeprune_agent.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_TYPED = frozenset({f"{PACKAGE}/stage0.py"})
+_INSTALLERS = frozenset({f"{PACKAGE}/venvs.py", f"{PACKAGE}/wheels.py"})
 
 
 def pack_agent() -> bytes:
@@ -39,14 +41,18 @@ def pack_agent() -> bytes:
     return _pack(_all_sources())
 
 
-@lru_cache(maxsize=1)
-def pack_slim_agent() -> bytes:
+@lru_cache(maxsize=2)
+def pack_slim_agent(whole: bool = False) -> bytes:
     """Return the agent as `pack_agent` does, but half as long: for lines on which each kilobyte counts.
+
+    Args:
+        whole: With what installs wheels, which few sessions need.
 
     Returns:
         The bytes of `agent.pyz`.
     """
-    return _pack({name: slim(source) for name, source in _all_sources().items() if not name.endswith("/stage0.py")})
+    left_out = _TYPED if whole else _TYPED | _INSTALLERS
+    return _pack({name: slim(source) for name, source in _all_sources().items() if name not in left_out})
 
 
 def _all_sources() -> dict[str, bytes]:

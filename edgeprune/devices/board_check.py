@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgeprune.devices.address import LocalAddress, SshAddress, parse_address
+from edgeprune.devices.address import LocalAddress, parse_address
 from edgeprune.devices.profiles import BoardType, board_types
 from edgeprune.values.device import DeviceInfo, DeviceProfile, RuntimeInfo
 
@@ -24,6 +24,7 @@ class Lack:
         runtime: Its name.
         reason: The agent's words.
         command: What to run on the board; "" where the board cannot have it.
+        package: What brings it by a wheel, as pip calls it; "" where no wheel does.
         note: Why not, or what to know.
     """
 
@@ -31,6 +32,7 @@ class Lack:
     reason: str
     command: str
     note: str
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def _lack(runtime: RuntimeInfo, profile: DeviceProfile, info: DeviceInfo, board:
         return Lack(name, runtime.reason, "", f"pip has none for Python {info.python} on {info.arch}.")
     note = "" if fact else f"Not known to exist for Python {info.python} on {info.arch}; pip will tell."
     package = str(fact.value) if fact else pip_name
-    return Lack(name, runtime.reason, _pip_command(profile, board, package), note)
+    return Lack(name, runtime.reason, _pip_command(profile, board, package), note, package)
 
 
 def _pip_command(profile: DeviceProfile, board: BoardType, package: str) -> str:
@@ -126,7 +128,8 @@ def _pip_command(profile: DeviceProfile, board: BoardType, package: str) -> str:
     if isinstance(address, LocalAddress):
         return f"{shlex.quote(sys.executable)} {install}"
     # A venv, since distributions refuse pip outside of one (PEP 668), and the agent is started by this very one.
-    root = address.root if isinstance(address, SshAddress) else ""
-    venv = shlex.quote(f"{root}/venv") if root else "~/.edgeprune/venv"
+    root = address.root or "~/.edgeprune"
+    home = "~/" if root.startswith("~/") else ""  # a quoted one would be no home
+    venv = home + shlex.quote(f"{root.removeprefix(home)}/venv")
     system = " --system-site-packages" if "system_site_packages" in board.facts else ""
     return f"python3 -m venv{system} {venv} && {venv}/bin/python3 {install}"

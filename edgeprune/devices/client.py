@@ -12,9 +12,9 @@ from edgeprune_agent.wire import Message, WireError
 
 from edgeprune.devices.connection import Connection, Exchange
 from edgeprune.devices.refusals import refusal
-from edgeprune.devices.replies import integer, text
+from edgeprune.devices.replies import clean_text, integer, text
 from edgeprune.devices.transport import Deadline, Transport
-from edgeprune.errors import ConnectFailed, DeviceBusy, DeviceTimeout, ProtocolError, RemoteError
+from edgeprune.errors import ConnectFailed, DeviceBusy, DeviceTimeout, ProtocolError, RemoteError, WrongDevice
 
 CONNECT_S = 15.0
 REQUEST_S = 30.0
@@ -41,16 +41,27 @@ class AgentClient:
         self._connection = Connection(transport, secrets.randbelow(0xFFFF) + 1)
         self.hello: Mapping[str, Any] = {}
 
-    def open(self) -> None:
+    def open(self, expected_id: str = "") -> None:
         """Start the agent and shake hands.
+
+        Args:
+            expected_id: The board's device id; "" for any board.
 
         Raises:
             ConnectFailed: No agent answered.
+            WrongDevice: The agent of another board did; it is left at once.
         """
         try:
             self.hello = self._connection.open(secrets.token_hex(8), Deadline(CONNECT_S + self._start_s))
         except DeviceTimeout as error:
             raise ConnectFailed(f"{self.name}: {error.message}", error.next_step) from error
+        found = clean_text(self.hello.get("device_id"), 40)
+        if expected_id and found != expected_id:
+            self.close()
+            raise WrongDevice(
+                f"{self.name} is the board {found}, and {expected_id} was expected.",
+                "See to the cable or the address; if the board was exchanged on purpose, give its new id.",
+            )
 
     def request(
         self, op: str, arguments: Mapping[str, Any] | None = None, deadline_s: float = REQUEST_S
@@ -83,6 +94,23 @@ class AgentClient:
         """
         return self._read(self._ask("store.fetch", arguments, Deadline(REQUEST_S)).content)
 
+    @property
+    def line_rate(self) -> int:
+        """Bits per second of a serial line; 0 for a link of unknown speed."""
+        return self._connection.link.rate
+
+    def codec(self, file: BinaryIO, size: int) -> tuple[int, float]:
+        """Find out how a file is best packed for this link.
+
+        Args:
+            file: Readable and seekable.
+            size: Its length.
+
+        Returns:
+            The codec, and the share of the bytes that it leaves.
+        """
+        return _best_codec(file, size) if self._connection.link.packs else (wire.RAW, 1.0)
+
     def upload(self, file: BinaryIO, sha: str, size: int, epoch: int, progress: Callable[[int], None]) -> None:
         """Send a file, from where an earlier upload of it ended, and make it durable there.
 
@@ -102,7 +130,7 @@ class AgentClient:
             answer = self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S))
             received = integer(self._read(answer.data), "offset", size)
             link = self._connection.link
-            codec = _best_codec(file, size) if link.packs else wire.RAW
+            codec, _ = self.codec(file, size)
             sent = file.seek(received)
             progress(received)
             while received < size:
@@ -208,7 +236,7 @@ class AgentClient:
             raise ProtocolError(f"{self.name} broke the protocol: {error}.", "Connect again.") from error
 
 
-def _best_codec(file: BinaryIO, size: int) -> int:
+def _best_codec(file: BinaryIO, size: int) -> tuple[int, float]:
     samples = []
     for start in (0, size // 2, size - wire.SAMPLE_BYTES):
         file.seek(max(0, start))

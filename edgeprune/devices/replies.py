@@ -115,9 +115,21 @@ def read_info(answer: Mapping[str, Any], hello: Mapping[str, Any]) -> DeviceInfo
         memory_bytes=None if answer.get("memory_bytes") is None else integer(answer, "memory_bytes"),
         disk_free_bytes=integer(answer, "disk_free_bytes"),
         governor=optional_text(answer, "governor"),
-        runtimes=tuple(_runtime(entry) for entry in items(answer, "runtimes", dict)),
+        runtimes=read_runtimes(answer),
         sensors=tuple(clean_text(name) for name in items(answer, "sensors", str)),
     )
+
+
+def read_runtimes(answer: Mapping[str, Any]) -> tuple[RuntimeInfo, ...]:
+    """Return the runtimes of an answer.
+
+    Args:
+        answer: Of `info` or `venv.stage`.
+
+    Returns:
+        All that the agent knows, installed or not.
+    """
+    return tuple(_runtime(entry) for entry in items(answer, "runtimes", dict))
 
 
 def _runtime(entry: Mapping[str, Any]) -> RuntimeInfo:

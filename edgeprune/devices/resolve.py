@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from edgeprune.values.device import DeviceProfile
 
 LOCAL = DeviceProfile("local", "local://", board="generic-linux")
 """Known everywhere: the machine at hand."""
-_TEXT_KEYS = ("address", "profile", "meter")
+_TEXT_KEYS = ("address", "profile", "meter", "device_id")
+_DEVICE_ID = re.compile("[0-9a-f]{16}")
 
 
 def user_list_path() -> Path:
@@ -72,6 +75,25 @@ def resolve(target: str | DeviceProfile, project: Mapping[str, DeviceConfig] | N
     raise UnknownName("device", target, known, f" Or give an address, or list it in {user_list_path()}.")
 
 
+def expecting(profile: DeviceProfile, device_id: str) -> DeviceProfile:
+    """Return a profile that means one board alone, whatever else may answer at its address.
+
+    Args:
+        profile: The board and the way to it.
+        device_id: As the board's agent says it.
+
+    Returns:
+        The profile with that id.
+
+    Raises:
+        UsageError: It is no device id.
+    """
+    if not _DEVICE_ID.fullmatch(device_id):
+        step = f"Write the 16 hex digits that `edgeprune devices info {profile.name}` says."
+        raise UsageError(f"{device_id!r} is no device id.", step)
+    return replace(profile, device_id=device_id)
+
+
 def read_device_list(path: Path) -> dict[str, DeviceProfile]:
     """Read a list of boards: a TOML table [devices.NAME] for each.
 
@@ -118,7 +140,8 @@ def _listed(path: Path, name: str, table: Any) -> DeviceProfile:
 
 def _profile(device: DeviceConfig) -> DeviceProfile:
     address = str(parse_address(device.address))
-    return DeviceProfile(device.name, address, device.profile, device.meter, dict(device.tags))
+    profile = DeviceProfile(device.name, address, device.profile, device.meter, dict(device.tags))
+    return expecting(profile, device.device_id) if device.device_id else profile
 
 
 def _has_tag(profile: DeviceProfile, text: str) -> bool:

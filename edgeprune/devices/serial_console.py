@@ -19,6 +19,7 @@ from functools import lru_cache
 from edgeprune_agent import wire
 from edgeprune_agent.wire import cobs
 
+from edgeprune.devices.address import SerialAddress
 from edgeprune.devices.agent_file import PACKAGE, pack_slim_agent
 from edgeprune.devices.agent_source import slim
 from edgeprune.devices.replies import clean_text
@@ -27,6 +28,7 @@ from edgeprune.devices.transport import Deadline
 from edgeprune.errors import ConnectFailed
 
 BLOCK_BYTES = 700
+DEFAULT_ROOT = "~/.edgeprune"
 _SLACK_S = 0.1
 _HEARD_BYTES = 64 * 1024
 _WORDS_BYTES = 200
@@ -58,13 +60,14 @@ class Console:
 
     Args:
         port: Open.
-        login: Whom to log in as; "" for nobody.
+        address: Whom to log in as, and which agent to send.
         ask: Asks the user for the password of a console, given what to say.
         deadline: Until when.
     """
 
-    def __init__(self, port: SerialPort, login: str, ask: Callable[[str], str], deadline: Deadline) -> None:
-        self._port, self._login, self._ask, self._deadline = port, login, ask, deadline
+    def __init__(self, port: SerialPort, address: SerialAddress, ask: Callable[[str], str], deadline: Deadline) -> None:
+        self._port, self._address, self._ask, self._deadline = port, address, ask, deadline
+        self._login = address.login
         self._heard = self._before = self._last_words = b""
         self._failures = 0
         self._asked = False
@@ -203,12 +206,12 @@ class Console:
 
     def _start_agent(self) -> bool:
         # Types the first stage, and then what the board lacks of the agent; True when the agent is there.
-        self._type(_first_line(self._port.rate))
+        self._type(_first_line(self._address, self._port.rate))
         patience_s = _PATIENCE_S[min(self._failures, len(_PATIENCE_S) - 1)]
         self._failures += 1
         match = self._expect(_OUTCOME, patience_s)
         if match and match[1]:
-            self._send_agent(_blocks(match[1] == b"1"))
+            self._send_agent(_blocks(self._address.whole_agent, match[1] == b"1"))
             match = self._expect(_OUTCOME, _PATIENCE_S[-1])
         if match and match[0] == _ENDED:
             self._explain()
@@ -246,18 +249,26 @@ def _place(flight: deque[int], receipt: re.Match[bytes]) -> int:
     return flight.index(number) if check == number * 31 % 997 and number in flight else 0
 
 
-@lru_cache(maxsize=2)
-def _blocks(older: bool) -> tuple[bytes, ...]:
+@lru_cache(maxsize=4)
+def _blocks(whole: bool, older: bool) -> tuple[bytes, ...]:
     """Return the agent as stage 0 takes it, packed by zlib where it cannot do better."""
-    packed = zlib.compress(pack_slim_agent(), 9) if older else bz2.compress(pack_slim_agent())
+    agent = pack_slim_agent(whole)
+    packed = zlib.compress(agent, 9) if older else bz2.compress(agent)
     pieces = [packed[start : start + BLOCK_BYTES] for start in range(0, len(packed), BLOCK_BYTES)]
     bodies = [number.to_bytes(2, "big") + piece for number, piece in enumerate(pieces)]
     return tuple(b"\0" + cobs.encode(body + zlib.crc32(body).to_bytes(4, "big")) + b"\0" for body in bodies)
 
 
-def agent_bytes() -> int:
-    """Return how many bytes have to cross the line for an agent that is not there yet."""
-    return sum(map(len, _blocks(False)))
+def agent_bytes(whole: bool = False) -> int:
+    """Return how many bytes have to cross the line for an agent that is not there yet.
+
+    Args:
+        whole: See `pack_slim_agent`.
+
+    Returns:
+        Bytes.
+    """
+    return sum(map(len, _blocks(whole, False)))
 
 
 def _asks_for(heard: bytes) -> re.Pattern[bytes] | None:
@@ -266,12 +277,13 @@ def _asks_for(heard: bytes) -> re.Pattern[bytes] | None:
     return max(asked, key=lambda question: question[0])[1] if asked else None
 
 
-def _first_line(rate: int) -> bytes:
+def _first_line(address: SerialAddress, rate: int) -> bytes:
+    whole, root = address.whole_agent, address.root or DEFAULT_ROOT
     source = importlib.resources.files(PACKAGE).joinpath("stage0.py").read_bytes()
     packed = base64.b64encode(zlib.compress(slim(source), 9))
-    digest = hashlib.sha256(pack_slim_agent()).hexdigest().encode()
-    counts = (len(_blocks(False)), len(_blocks(True)))
+    digest = hashlib.sha256(pack_slim_agent(whole)).hexdigest().encode()
+    counts = (len(_blocks(whole, False)), len(_blocks(whole, True)))
     return (
-        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))' %s %d %d"
-        b";stty sane %d;echo EP$((6*9))END\r" % (packed, digest, *counts, rate)
+        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))' %s %d %d %s"
+        b";stty sane %d;echo EP$((6*9))END\r" % (packed, digest, *counts, root.encode().hex().encode(), rate)
     )

@@ -39,7 +39,7 @@ class SerialTransport(Transport):
     @property
     def start_s(self) -> float:  # type: ignore[override]
         """How long it may take to type the agent in, on a line that loses every third block."""
-        return 1.5 * agent_bytes() * 10 / self._address.baud
+        return 1.5 * agent_bytes(self._address.whole_agent) * 10 / self._address.baud
 
     def link(self, session: int) -> wire.Link:
         """Return a link that repeats what is lost, and finds the fastest speed.
@@ -62,11 +62,11 @@ class SerialTransport(Transport):
         Raises:
             ConnectFailed: The port or the agent cannot be had.
         """
-        agent_bytes()  # packs the agent before anything waits for it
+        agent_bytes(self._address.whole_agent)  # packs the agent before anything waits for it
         self._port.open()
         self._opened = True
         try:
-            rest = Console(self._port, self._address.login, self._ask, deadline).reach_agent()
+            rest = Console(self._port, self._address, self._ask, deadline).reach_agent()
         except LinkClosed as error:
             raise ConnectFailed(error.message, error.next_step) from error
         self._heard = wire.PREAMBLE + rest

@@ -16,10 +16,12 @@ from typing import Any, BinaryIO, Self, TypeVar
 from edgeprune_agent import wire
 
 from edgeprune.devices.address import parse_address
-from edgeprune.devices.client import AgentClient
+from edgeprune.devices.client import REQUEST_S, AgentClient
 from edgeprune.devices.holder import is_dead, signature
-from edgeprune.devices.replies import clean_text, integer, read_info, text
+from edgeprune.devices.replies import integer, read_info, text
 from edgeprune.devices.resolve import resolve
+from edgeprune.devices.run_end import run_failure
+from edgeprune.devices.transfer_time import transfer_notice
 from edgeprune.devices.transport import Deadline, make_transport
 from edgeprune.errors import (
     ConnectFailed,
@@ -29,7 +31,6 @@ from edgeprune.errors import (
     LinkClosed,
     ProtocolError,
     RemoteError,
-    RunFailed,
     StorageError,
 )
 from edgeprune.values.device import DeviceInfo, DeviceProfile
@@ -79,6 +80,7 @@ class Session:
         self._listener, self._steal = listener, steal
         self._address = parse_address(profile.address)
         self._epoch: int | None = None
+        self._closed = False
         self.client = self._new_client()
 
     def _new_client(self) -> AgentClient:
@@ -92,9 +94,10 @@ class Session:
 
         Raises:
             ConnectFailed: No agent answered.
+            WrongDevice: It is another board than the profile means.
             DeviceBusy: Another holder has the lease.
         """
-        self.client.open()
+        self.client.open(self.profile.device_id)
         try:
             if exclusive:
                 self._acquire()
@@ -155,11 +158,25 @@ class Session:
             self._listener(Event("push", subject, done, size, "bytes"))
 
         def send(client: AgentClient) -> None:
-            if client.request("store.stat", {"sha": sha, "size": size}).get("state") != "complete":
+            found = client.request("store.stat", {"sha": sha, "size": size})
+            if found.get("state") != "complete":
+                _, share = client.codec(file, size)
+                self.announce(subject, size - integer(found, "durable", size), share)
                 client.upload(file, sha, size, self._lease(), progress)
 
         self._persist(send)
         progress(size)
+
+    def announce(self, subject: str, missing: int, share: float = 1.0) -> None:
+        """Tell the listener how long an upload will take, if that is long and the link's speed is known.
+
+        Args:
+            subject: What is sent.
+            missing: How many bytes of it are not there yet.
+            share: What packing leaves of them.
+        """
+        if notice := transfer_notice(missing, self.client.line_rate, share):
+            self._listener(Event("push", subject, message=f"{subject}: {notice}"))
 
     def run(
         self, spec: Mapping[str, Any], on_event: Callable[[Mapping[str, Any]], None], deadline_s: float
@@ -221,21 +238,12 @@ class Session:
                 ) from error
 
     def _judge(self, end: Mapping[str, Any]) -> None:
-        state, name = end.get("state"), self.profile.name
-        error = end.get("error")
-        said = clean_text(error.get("message", "")) if isinstance(error, dict) else ""
-        if state == "done":
+        failure = run_failure(self.profile.name, end)
+        if failure is None:
             return
-        if state == "interrupted":
-            raise RunFailed(f"{name}: the board was restarted during the run.", "Run it again.")
-        if state == "cancelled":
+        if end.get("state") == "cancelled":
             self.request("lease.renew")  # raises when the lease was taken over, and says by whom
-            raise RunFailed(f"{name}: the run was cancelled.", "Run it again if you want it.")
-        kind = clean_text(error.get("type", "")) if isinstance(error, dict) else ""
-        what = ": ".join(part for part in (kind, said) if part) or "it gave no reason"
-        raise RunFailed(
-            f"{name}: the worker failed: {what}.", "See whether the model runs with this runtime elsewhere."
-        )
+        raise failure
 
     def fetch_output(self, run_id: str) -> bytes:
         """Return what a run of kind "infer" put out.
@@ -254,11 +262,12 @@ class Session:
             if len(piece) < asked:
                 return bytes(output)
 
-    def request(self, op: str, **arguments: Any) -> Mapping[str, Any]:
+    def request(self, op: str, deadline_s: float = REQUEST_S, **arguments: Any) -> Mapping[str, Any]:
         """Ask the agent; the lease's epoch and the key that makes a repetition harmless are put in.
 
         Args:
             op: Name of a request of docs/wire.md.
+            deadline_s: How long an answer may take.
             arguments: Its arguments.
 
         Returns:
@@ -268,7 +277,7 @@ class Session:
             arguments["epoch"] = self._lease()
         if op in wire.IDEMPOTENT_OPS:
             arguments["idem"] = secrets.token_hex(16)
-        return self._persist(lambda client: client.request(op, arguments))
+        return self._persist(lambda client: client.request(op, arguments, deadline_s))
 
     def _lease(self) -> int:
         if self._epoch is None:
@@ -285,12 +294,14 @@ class Session:
         return action(self.client)
 
     def _reconnect(self) -> None:
+        if self._closed:
+            raise LinkClosed(f"The session with {self.profile.name} is closed.", "Connect again.")
         self.client.close()
         for attempt, delay_s in enumerate(RECONNECT_DELAYS_S, 1):
             time.sleep(delay_s)
             self.client = self._new_client()
             try:
-                self.client.open()
+                self.client.open(self.profile.device_id)
                 if self._epoch is not None:
                     self.client.request("lease.renew", {"epoch": self._epoch})
                     self.client.hold(self._epoch)
@@ -304,6 +315,7 @@ class Session:
     def close(self) -> None:
         """Give the lease back and end the connection; the board is as it was."""
         epoch, self._epoch = self._epoch, None
+        self._closed = True
         self.client.hold(None)
         try:
             if epoch is not None:
@@ -319,7 +331,7 @@ class Session:
         except _LOST:
             self.client.close()
             self.client = self._new_client()
-            self.client.open()
+            self.client.open(self.profile.device_id)
             self.client.request("lease.release", lease, _RELEASE_S)
 
     def __enter__(self) -> Self:

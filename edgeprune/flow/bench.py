@@ -8,20 +8,25 @@ from edgeprune import exporting, measuring
 from edgeprune.config import Config
 from edgeprune.devices import connect, resolve
 from edgeprune.errors import Inconclusive
-from edgeprune.values.device import DeviceInfo
+from edgeprune.values.device import DeviceInfo, DeviceProfile
 from edgeprune.values.event import Listener, ignore
 from edgeprune.values.measurement import Measurement
 from edgeprune.values.plan import BenchPlan
 
 
 def bench_file(
-    path: Path, device: str, plan: BenchPlan, *, config: Config | None = None, listener: Listener = ignore
+    path: Path,
+    device: str | DeviceProfile,
+    plan: BenchPlan,
+    *,
+    config: Config | None = None,
+    listener: Listener = ignore,
 ) -> tuple[Measurement, DeviceInfo]:
     """Measure any .onnx or .tflite file on a board.
 
     Args:
         path: The file.
-        device: Name, tag or address of the board.
+        device: Name, tag or address of the board, or its profile.
         plan: How.
         config: Whose devices are known by name, too; None for the user's alone.
         listener: Told of every step.

@@ -12,7 +12,7 @@ from pathlib import Path
 from edgeprune import units
 from edgeprune.config import Config
 from edgeprune.devices import connect, resolve
-from edgeprune.devices.board_check import check_board
+from edgeprune.devices.board_check import Lack, check_board
 from edgeprune.errors import EdgePruneError
 from edgeprune.flow.project import Project
 
@@ -102,7 +102,12 @@ def _board(device: str, config: Config | None) -> Iterator[Finding]:
     yield Finding(f"device {device}", True, f"{info.model}, {info.os}, agent {info.agent}")
     check = check_board(profile, info)
     yield Finding("  profile", check.agrees, check.title, f"Correct the profile of {profile.name}: {check.board}.")
-    fixes = {lack.runtime: f"Run there: {lack.command}" if lack.command else lack.note for lack in check.lacks}
+    fixes = {lack.runtime: _fix(profile.name, lack) for lack in check.lacks}
     for runtime in info.runtimes:
         found = runtime.version or runtime.reason
         yield Finding(f"  {runtime.name}", runtime.version is not None, found, fixes.get(runtime.name, ""))
+
+
+def _fix(device: str, lack: Lack) -> str:
+    from_here = f"Run: edgeprune devices prepare {device}. Or there: " if lack.package else "Run there: "
+    return from_here + lack.command if lack.command else lack.note

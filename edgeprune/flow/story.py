@@ -23,6 +23,7 @@ from edgeprune.flow.variants import Failure, prepare
 from edgeprune.flow.workspace import Workspace
 from edgeprune.store import RunStore
 from edgeprune.values.choice import Choice
+from edgeprune.values.device import DeviceProfile
 from edgeprune.values.event import Event, Listener, ignore
 from edgeprune.values.json import content_id, to_data
 from edgeprune.values.release import Release
@@ -33,7 +34,7 @@ GOLDEN_EXAMPLES = 8
 
 def run(
     config: Config,
-    device: str,
+    device: str | DeviceProfile,
     goal: Goal,
     *,
     install: bool,
@@ -46,7 +47,7 @@ def run(
 
     Args:
         config: The project's.
-        device: Name, tag or address of the board.
+        device: Name, tag or address of the board, or its profile.
         goal: What to look for.
         install: Whether to install the winner.
         store_url: Of the result store; None for the project's.

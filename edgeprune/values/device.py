@@ -16,6 +16,7 @@ class DeviceProfile:
         board: Name of the board type's file in profiles/, or "" if none fits.
         meter: Power source: "onboard", "none" or a URI.
         tags: For selecting boards.
+        device_id: What the agent's `device_id` must be; "" for any board at the address.
     """
 
     name: str
@@ -23,6 +24,7 @@ class DeviceProfile:
     board: str = ""
     meter: str = "none"
     tags: Mapping[str, str] = field(default_factory=dict)
+    device_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

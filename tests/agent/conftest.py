@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "measuring"))  # for board_models, which several folders share
+sys.path.append(str(Path(__file__).parents[1] / "devices"))  # for wheel_maker
 sys.path.append(str(Path(__file__).parent))  # for link_simulator
 
 

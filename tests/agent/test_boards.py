@@ -14,7 +14,7 @@ ABOUT = {"name": "x", "version": "1", "providers": [], "reason": ""}
 def probes(monkeypatch):
     """Counts probes instead of importing runtimes."""
     asked = []
-    monkeypatch.setattr(runtimes, "probe", lambda name: asked.append(name) or dict(ABOUT, name=name))
+    monkeypatch.setattr(runtimes, "probe", lambda name, python: asked.append(name) or dict(ABOUT, name=name))
     return asked
 
 
@@ -111,7 +111,7 @@ def test_runtimes_are_probed_once_per_installed_version(tmp_path, probes, monkey
     first = described(tmp_path, PC)["runtimes"]
     assert described(tmp_path, PC)["runtimes"] == first
     assert sorted(probes) == sorted(runtimes.RUNTIMES)
-    monkeypatch.setattr(runtimes, "stamp", lambda name: ["installed anew"])
+    monkeypatch.setattr(runtimes, "stamp", lambda name, root: ["installed anew"])
     described(tmp_path, PC)
     assert len(probes) == 2 * len(runtimes.RUNTIMES)
 

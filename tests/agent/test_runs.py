@@ -130,14 +130,14 @@ def test_a_worker_that_is_killed_is_a_failed_run_with_its_signal(agent, root, lo
 
 def test_a_worker_that_cannot_even_start_tells_its_last_words(agent, quick, monkeypatch):
     words = "import sys; sys.exit('no such luck')"
-    monkeypatch.setattr(identity, "worker_command", lambda: ["/usr/bin/env", "python3", "-c", words])
+    monkeypatch.setattr(identity, "worker_command", lambda python: ["/usr/bin/env", "python3", "-c", words])
     runs = agent()
     end = wait_for_end(runs, runs.start(quick, key()))
     assert end["error"]["message"] == "the worker ended with status 1; its last words: no such luck"
 
 
 def test_no_process_is_an_answer_not_a_crash(agent, quick, monkeypatch):
-    monkeypatch.setattr(identity, "worker_command", lambda: ["/nowhere/python3"])
+    monkeypatch.setattr(identity, "worker_command", lambda python: ["/nowhere/python3"])
     runs = agent()
     with pytest.raises(AgentError) as caught:
         runs.start(quick, key())

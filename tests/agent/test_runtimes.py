@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import board_models
 import numpy as np
@@ -34,7 +35,7 @@ class RuntimeContract:
         assert self.module.PACKAGES[0] in about["reason"]
 
     def test_a_probe_in_a_process_of_its_own_says_the_same(self):
-        assert runtimes.probe(self.name) == self.module.describe()
+        assert runtimes.probe(self.name, sys.executable) == self.module.describe()
 
     def test_a_model_runs_and_a_bound_call_gives_the_same(self, path):
         model = self.module.open_model(str(path), 1)
@@ -124,12 +125,12 @@ def test_every_format_has_a_runtime_and_every_runtime_a_module():
 
 
 def worker_that(monkeypatch, code):
-    monkeypatch.setattr(identity, "worker_command", lambda: [sys.executable, "-c", code])
+    monkeypatch.setattr(identity, "worker_command", lambda python: [python, "-c", code])
 
 
 def test_a_runtime_whose_import_crashes_cannot_be_used(monkeypatch):
     worker_that(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
-    about = runtimes.probe("onnxruntime")
+    about = runtimes.probe("onnxruntime", sys.executable)
     assert about["version"] is None
     assert about["reason"] == "importing it ended with status -4"
 
@@ -137,17 +138,25 @@ def test_a_runtime_whose_import_crashes_cannot_be_used(monkeypatch):
 def test_a_runtime_whose_import_hangs_cannot_be_used(monkeypatch):
     monkeypatch.setattr(runtimes, "_PROBE_S", 0.2)
     worker_that(monkeypatch, "import time; time.sleep(60)")
-    assert "took over" in runtimes.probe("onnxruntime")["reason"]
+    assert "took over" in runtimes.probe("onnxruntime", sys.executable)["reason"]
 
 
 def test_what_an_import_prints_is_not_taken_for_the_answer(monkeypatch):
     about = {"name": "onnxruntime", "version": "9", "providers": [], "reason": ""}
     worker_that(monkeypatch, f"print('hello'); print({json.dumps(json.dumps(about))})")
-    assert runtimes.probe("onnxruntime") == about
+    assert runtimes.probe("onnxruntime", sys.executable) == about
 
 
-def test_the_stamp_of_a_runtime_changes_when_it_is_gone(monkeypatch):
-    stamp = runtimes.stamp("onnxruntime")
-    assert stamp == runtimes.stamp("onnxruntime")
+def test_the_stamp_of_a_runtime_changes_when_it_is_gone(monkeypatch, root):
+    stamp = runtimes.stamp("onnxruntime", root)
+    assert stamp == runtimes.stamp("onnxruntime", root)
     monkeypatch.setattr(onnx, "PACKAGES", ("a_package_that_nobody_has",))
-    assert runtimes.stamp("onnxruntime") != stamp
+    assert runtimes.stamp("onnxruntime", root) != stamp
+
+
+def test_the_stamp_of_a_runtime_changes_when_it_comes_into_the_venv(root):
+    before = runtimes.stamp("onnxruntime", root)
+    package = Path(root, "venv", "lib", "python3.99", "site-packages", "onnxruntime")
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    assert runtimes.stamp("onnxruntime", root) != before

@@ -42,12 +42,17 @@ def test_a_body_that_unpacks_to_gigabytes_is_refused(codec):
 
 @pytest.mark.parametrize(("content", "codec"), [(NOISE, wire.RAW), (DENSE, wire.SHUFFLED), (SPARSE, wire.ZLIB)])
 def test_the_codec_follows_from_the_content(content, codec):
-    assert best_codec([content[:20_000], content[20_000:40_000], content[-20_000:]]) == codec
+    assert best_codec([content[:20_000], content[20_000:40_000], content[-20_000:]])[0] == codec
 
 
 def test_a_pruned_model_takes_a_quarter_of_the_line():
     assert len(pack(SPARSE, wire.ZLIB)) < len(SPARSE) / 4
 
 
+def test_the_share_that_packing_leaves_is_that_of_the_samples():
+    codec, share = best_codec([SPARSE])
+    assert share == len(pack(SPARSE, codec)) / len(SPARSE)
+
+
 def test_nothing_at_all_is_not_packed():
-    assert best_codec([b"", b""]) == wire.RAW
+    assert best_codec([b"", b""]) == (wire.RAW, 1.0)

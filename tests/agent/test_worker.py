@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def begin(root):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / "spec.json").write_text(json.dumps(spec))
-        process = subprocess.Popen([*identity.worker_command(), str(folder)], stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*identity.worker_command(sys.executable), str(folder)], stderr=subprocess.DEVNULL)
         started.append(process)
         return process, folder
 

@@ -4,8 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "measuring"))
+import board_models
 
 
 def edgeprune(*arguments, cwd, **environment):
@@ -76,6 +80,15 @@ def test_human_error_is_two_lines_on_stderr_and_nothing_on_stdout(tmp_path):
 def test_corrupt_model_file_is_exit_2(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x07garbage" * 100)
     assert failure(edgeprune("bench", "broken.onnx", "--json", cwd=tmp_path), 2)["type"] == "ArtifactError"
+
+
+@pytest.mark.parametrize(("expected", "code", "kind"), [("0" * 16, 3, "WrongDevice"), ("", 2, "UsageError")])
+def test_another_board_than_the_expected_one_is_not_measured_on(project, tmp_path, expected, code, kind):
+    board_models.linear(tmp_path / "m.onnx")
+    options = ["--device", f"local://?root={tmp_path}/board", "--expect-device-id", expected, "--json"]
+    assert failure(edgeprune("bench", "m.onnx", *options, cwd=tmp_path), code)["type"] == kind
+    assert failure(edgeprune("deploy", *options, cwd=project), code)["type"] == kind
+    assert not (tmp_path / "board" / "lease.json").exists()
 
 
 def test_unknown_key_is_named_with_file_line_and_nearest(project):

@@ -22,6 +22,8 @@ from edgeprune.errors import UsageError
         ("ssh://pi@board?password=ask", SshAddress("board", "pi", ask_password=True)),
         ("serial:///dev/ttyUSB0", SerialAddress("/dev/ttyUSB0")),
         ("serial:///dev/ttyUSB0?baud=921600", SerialAddress("/dev/ttyUSB0", 921600)),
+        ("serial:///dev/ttyUSB0?login=pi&root=/mnt/ssd", SerialAddress("/dev/ttyUSB0", login="pi", root="/mnt/ssd")),
+        ("serial:///dev/ttyUSB0?agent=whole", SerialAddress("/dev/ttyUSB0", whole_agent=True)),
     ],
 )
 def test_an_address_has_its_parts(text, address):
@@ -49,9 +51,9 @@ def test_ssh_addresses_come_back(host, user, port, root, quota, how):
     assert parse_address(str(address)) == address
 
 
-@given(paths.filter(lambda path: path.strip("/")), st.integers(300, 12_000_000))
-def test_serial_addresses_come_back(port, baud):
-    address = SerialAddress(port, baud)
+@given(paths.filter(lambda path: path.strip("/")), st.integers(300, 12_000_000), printable, paths, st.booleans())
+def test_serial_addresses_come_back(port, baud, login, root, whole):
+    address = SerialAddress(port, baud, login=login, root=root, whole_agent=whole)
     assert parse_address(str(address)) == address
 
 

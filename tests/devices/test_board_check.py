@@ -89,11 +89,17 @@ def test_a_jetsons_venv_sees_the_systems_packages_and_others_do_not():
     assert "--system-site-packages" not in commands(BOARD, info())["onnxruntime"]
 
 
-def test_the_venv_lies_in_the_root_of_the_address_quoted_for_the_shell():
-    profile = DeviceProfile("board", "ssh://board?root=/mnt/my%20disk")
+@pytest.mark.parametrize("address", ["ssh://board?root=/mnt/my%20disk", "serial:///dev/ttyUSB0?root=/mnt/my%20disk"])
+def test_the_venv_lies_in_the_root_of_the_address_quoted_for_the_shell(address):
+    profile = DeviceProfile("board", address)
     words = shlex.split(commands(profile, info())["onnxruntime"])
     assert words[3] == "/mnt/my disk/venv"
     assert words[5] == "/mnt/my disk/venv/bin/python3"
+
+
+def test_a_root_in_the_home_stays_one_for_the_shell():
+    profile = DeviceProfile("board", "ssh://board?root=~/my%20disk")
+    assert commands(profile, info())["onnxruntime"].startswith("python3 -m venv ~/'my disk/venv' && ")
 
 
 def test_this_machine_needs_no_venv():

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from serial_board import SerialBoard
@@ -61,6 +62,33 @@ def test_a_model_is_pushed_and_run_and_its_events_come_whole(board, model_bytes,
     assert end["state"] == "done"
     assert [event["ev"] for event in events] == list(range(len(events)))
     assert sum(len(event["ns"]) for event in events if event["kind"] == "samples") >= plan["min_runs"]
+
+
+def test_how_long_a_push_takes_is_told_before_it_begins_and_by_the_speed_that_was_found(make_board):
+    board, events = make_board(baud=115_200), []
+    data = os.urandom(70_000)
+    with connect(board.address(), listener=events.append) as session:
+        session.push_bytes(data)
+        session.push_bytes(data)
+        session.push_bytes(bytes(500_000))
+    told = [event.message for event in events if event.message]
+    assert told == [f"{hashlib.sha256(data).hexdigest()[:8]}: 68.4 KiB over 115200 baud: about 6 s"]
+    assert events[0].message == told[0]
+
+
+def test_the_agent_keeps_its_files_in_the_root_of_the_address_however_it_is_spelled(board, tmp_path):
+    root = tmp_path / "a 'disk' $(touch owned); `reboot` \\ !! ü"
+    with connect(board.address(root=quote(str(root)))) as session:
+        sha = session.push_bytes(b"x")
+    assert (root / "objects" / sha[:2] / sha).is_file()
+    assert list((root / "agent").glob("*.pyz"))
+    assert not board.root.exists()
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_a_root_below_the_home_is_the_boards_home(board):
+    with connect(board.address(root="~/elsewhere")):
+        assert (board.home / "elsewhere" / "agent").is_dir()
 
 
 def test_the_console_is_given_back(board):

@@ -351,8 +351,9 @@ def test_a_closed_session_closes_again_and_is_of_no_use(address):
     session.close()
     with contextlib.suppress(LinkClosed):
         session.close()
-    with pytest.raises(RemoteError, match="for reading"):
+    with pytest.raises(LinkClosed, match="is closed"):
         session.push_bytes(b"x")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("edgeprune")]
 
 
 def test_release_requests_reach_the_board(board, model_bytes):

@@ -60,10 +60,10 @@ def _known_runtimes(root: str) -> List[Dict[str, Any]]:
         known = {}
     fresh = {}
     for name in runtimes.RUNTIMES:
-        stamp = runtimes.stamp(name)
+        stamp = runtimes.stamp(name, root)
         entry = known.get(name)
         if not isinstance(entry, dict) or entry.get("stamp") != stamp:
-            entry = {"stamp": stamp, "about": runtimes.probe(name)}
+            entry = {"stamp": stamp, "about": runtimes.probe(name, identity.worker_python(root))}
         fresh[name] = entry
     if fresh != known:
         _keep(path, fresh)

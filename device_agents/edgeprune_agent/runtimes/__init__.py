@@ -3,8 +3,9 @@
 A module here imports its runtime inside its functions only, so that the agent runs on boards that lack it.
 """
 
+import glob
 import importlib
-import importlib.util
+import importlib.machinery
 import json
 import os
 import subprocess
@@ -37,33 +38,37 @@ def load(name: str) -> Any:
     return importlib.import_module(__name__ + "." + RUNTIMES[name])
 
 
-def stamp(name: str) -> List[Any]:
+def stamp(name: str, root: str) -> List[Any]:
     """Return what changes when a runtime is installed, removed or exchanged, without importing it.
 
     Args:
         name: A key of `RUNTIMES`.
+        root: The agent's folder, whose venv counts first.
 
     Returns:
-        JSON data: the agent's Python, and path and time of each package of the runtime, or None.
+        JSON data: the Pythons, and path and time of each package of the runtime, or None.
     """
+    venv = os.path.join(root, "venv")
+    places = glob.glob(os.path.join(venv, "lib", "*", "site-packages")) + sys.path
     found: List[Any] = []
     for package in load(name).PACKAGES:
-        spec = importlib.util.find_spec(package)
+        spec = importlib.machinery.PathFinder.find_spec(package, places)
         origin = spec.origin if spec is not None else None
         found.append([origin, os.stat(origin).st_mtime] if origin is not None else None)
-    return [sys.version, found]
+    return [sys.version, identity.worker_python(root), os.path.realpath(venv), found]
 
 
-def probe(name: str) -> Dict[str, Any]:
+def probe(name: str, python: str) -> Dict[str, Any]:
     """Ask a runtime for its version and providers, in a process of its own: the import may be large, or crash.
 
     Args:
         name: A key of `RUNTIMES`.
+        python: The Python that has it or not.
 
     Returns:
         name, version or None, providers, and the reason why it cannot be used ("" when it can).
     """
-    command = identity.worker_command() + ["--probe", name]
+    command = identity.worker_command(python) + ["--probe", name]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=_PROBE_S

@@ -19,6 +19,7 @@ class Link:
         fetch_bytes: How much of a file one request should fetch.
         heard_at: When the last valid frame came.
         packs: Whether it is worth while to compress what is sent.
+        rate: Bits per second of a line; 0 where nobody knows them.
     """
 
     session = 0
@@ -28,6 +29,7 @@ class Link:
     fetch_bytes = MAX_FETCH_BYTES
     heard_at = 0.0
     packs = False
+    rate = 0
 
     @property
     def waiting_bytes(self) -> int:

@@ -1,7 +1,7 @@
 """Bodies made short for slow lines, within limits; which way is best for a file is found by trying."""
 
 import zlib
-from typing import Sequence
+from typing import Sequence, Tuple
 
 from edgeprune_agent.wire.protocol import MAX_MESSAGE_BYTES, RAW, SHUFFLED, ZLIB, WireError
 
@@ -42,11 +42,12 @@ def unpack(body: bytes, codec: int) -> bytes:
     return _unshuffle(content) if codec == SHUFFLED else content
 
 
-def best_codec(samples: Sequence[bytes]) -> int:
-    """Return the codec that makes the samples shortest, or RAW where none is worth while."""
+def best_codec(samples: Sequence[bytes]) -> Tuple[int, float]:
+    """Return the codec that makes the samples shortest, and to which share of their length; RAW if none is worth it."""
+    whole = sum(map(len, samples))
     sizes = {codec: sum(len(pack(sample, codec)) for sample in samples) for codec in (ZLIB, SHUFFLED)}
     best = min(sizes, key=lambda codec: sizes[codec])
-    return best if sizes[best] < _WORTH_WHILE * sum(map(len, samples)) else RAW
+    return (best, sizes[best] / whole) if sizes[best] < _WORTH_WHILE * whole else (RAW, 1.0)
 
 
 def _shuffle(content: bytes) -> bytes:

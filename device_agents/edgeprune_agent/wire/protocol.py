@@ -33,7 +33,7 @@ ERROR_CODES = frozenset({
 })  # fmt: skip
 LEASED_OPS = frozenset({
     "lease.renew", "lease.release", "store.open", "store.commit", "run.start", "run.cancel", "release.stage",
-    "release.switch", "release.rollback", "release.remove", "release.record",
+    "release.switch", "release.rollback", "release.remove", "release.record", "venv.stage", "venv.switch",
 })  # fmt: skip
 """Requests that carry the lease's epoch."""
 IDEMPOTENT_OPS = frozenset({

@@ -98,7 +98,7 @@ class SerialLink(Link):
         return max(_SMALLEST_FETCH, min(MAX_FETCH_BYTES, self.rate // 5))
 
     @property
-    def rate(self) -> int:
+    def rate(self) -> int:  # type: ignore[override]
         """Bits per second that the line shall have."""
         return self._tuner.rate
 
