@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -13,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from edgeprune.errors import ModelError
 from edgeprune.pruning.bypass import remove
 from edgeprune.pruning.capture import canonical_names, copied, tensors
+from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.zeroing import checked_masks, zero_entries
 from edgeprune.values.recipe import PruneRecipe, Slice
 
@@ -26,7 +28,7 @@ def cut(model: nn.Module, recipe: PruneRecipe) -> None:
         model: Changed; whole if the recipe does not fit it.
         recipe: What to cut.
     """
-    kept = kept_indices(recipe)
+    kept = _kept(recipe)
     held = tensors(model)
     for cut_ in recipe.cuts:
         for slice_ in cut_.slices:
@@ -51,8 +53,9 @@ def cut_copy(model: nn.Module, recipe: PruneRecipe) -> nn.Module:
     Returns:
         The copy.
     """
-    first, held = canonical_names(model), tensors(model)
-    sliced = _sliced(first, held, kept_indices(recipe))
+    held = tensors(model)
+    first = canonical_names(held)
+    sliced = _sliced(first, held, _kept(recipe))
     return copied(model, {id(held[name]): _like(held[name], value) for name, value in sliced.items()})
 
 
@@ -67,18 +70,27 @@ def set_attributes(model: nn.Module, recipe: PruneRecipe) -> None:
         model: Changed.
         recipe: What was cut.
     """
+    modules = dict(model.named_modules(remove_duplicate=False))
     for name, attribute, value in recipe.attributes:
-        setattr(model.get_submodule(name), attribute, value)
+        setattr(modules[name], attribute, value)
 
 
 def kept_indices(recipe: PruneRecipe) -> dict[tuple[str, int], list[int]]:
     """Return for each cut tensor dimension the indices that every group leaves there, ascending."""
-    kept: dict[tuple[str, int], list[int]] = {}
+    return {spot: indices.tolist() for spot, indices in _kept(recipe).items()}
+
+
+def _kept(recipe: PruneRecipe) -> dict[tuple[str, int], Ids]:
+    # The slices of a group mostly share what they keep: each such tuple is read once.
+    arrays: dict[int, Ids] = {}
+    kept: dict[tuple[str, int], Ids] = {}
     for group in recipe.cuts:
         for slice_ in group.slices:
+            if id(slice_.kept) not in arrays:
+                arrays[id(slice_.kept)] = np.array(slice_.kept, dtype=np.int64)
+            own = arrays[id(slice_.kept)]
             spot = (slice_.tensor, slice_.dim)
-            own = kept.get(spot)
-            kept[spot] = list(slice_.kept) if own is None else sorted(set(own).intersection(slice_.kept))
+            kept[spot] = np.intersect1d(kept[spot], own, assume_unique=True) if spot in kept else own
     return kept
 
 
@@ -105,10 +117,10 @@ def _check_attribute(modules: Mapping[str, nn.Module], name: str, attribute: str
         )
 
 
-def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], list[int]]) -> None:
+def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], Ids]) -> None:
     """Slice each tensor once, and put it back under each of its names."""
-    first = canonical_names(model)
     held = tensors(model)
+    first = canonical_names(held)
     sliced = _sliced(first, held, kept)
     for name, base in first.items():
         if base in sliced:
@@ -116,13 +128,13 @@ def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], list[int]]) -> N
 
 
 def _sliced(
-    first: Mapping[str, str], held: Mapping[str, Tensor], kept: Mapping[tuple[str, int], list[int]]
+    first: Mapping[str, str], held: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Ids]
 ) -> dict[str, Tensor]:
     sliced: dict[str, Tensor] = {}
     for (name, dim), indices in kept.items():
         base = first[name]
         value = sliced.get(base, held[base].detach())
-        sliced[base] = value.index_select(dim, torch.tensor(indices, device=value.device)).contiguous()
+        sliced[base] = value.index_select(dim, torch.from_numpy(indices).to(value.device)).contiguous()
     return sliced
 
 
@@ -137,11 +149,11 @@ def cut_tensors(model: nn.Module, state: Mapping[str, Tensor], recipe: PruneReci
     Returns:
         What they are in the pruned model, by name; those of removed modules included.
     """
-    first = canonical_names(model)
+    first = canonical_names(tensors(model))
     masks = {first[name]: mask for name, mask in checked_masks(model, recipe.zeros).items()}
     zeroed = {name: state[name].masked_fill(mask, 0) for name, mask in masks.items()}
     held = {**state, **zeroed}
-    sliced = _sliced(first, held, kept_indices(recipe))
+    sliced = _sliced(first, held, _kept(recipe))
     return {name: sliced.get(base, held[base]) for name, base in first.items()}
 
 
