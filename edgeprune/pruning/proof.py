@@ -7,7 +7,7 @@ these shows nothing, the other two pairings are run as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,9 @@ from edgeprune.values.recipe import PruneRecipe
 
 TOLERANCE = 1e-5
 """DESIGN section 5: masked and pruned outputs agree to this, relative to the largest output."""
+
+_SCALED = 3
+"""So many leading dimensions of a tensor get factors in the perturbed weights."""
 
 
 class DoesNotRun(PruneError):
@@ -172,8 +175,10 @@ def _difference(found: list[Tensor], expected: list[Tensor]) -> tuple[float, flo
     for output, reference in zip(found, expected, strict=True):
         if not output.numel():
             continue
-        largest = float((output.double() - reference.double()).abs().max())
-        scale = float(reference.double().abs().max())
+        if not output.is_floating_point() or not reference.is_floating_point():
+            output, reference = output.double(), reference.double()
+        largest = float((output - reference).abs().max())
+        scale = float(reference.abs().max())
         absolute = max(absolute, largest)
         relative = max(relative, largest / scale if scale > 0 else (float("inf") if largest > 0 else 0.0))
     return absolute, relative
@@ -195,19 +200,19 @@ def _random_like(inputs: Sequence[Any], generator: torch.Generator) -> tuple[Any
 
 def _perturbed(state: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
     """Return float tensors with every row and column scaled by its own factor, no zeros, and tied ones still tied."""
-    found: dict[int, Tensor] = {}
-    with torch.no_grad():
-        for tensor in state.values():
-            if id(tensor) not in found:
-                found[id(tensor)] = _scaled(tensor.detach(), generator) if tensor.is_floating_point() else tensor
-    return {name: found[id(tensor)] for name, tensor in state.items()}
+    floats = {id(tensor): tensor.detach() for tensor in state.values() if tensor.is_floating_point()}
+    lengths = [length for tensor in floats.values() for length in tensor.shape[:_SCALED]]
+    factors = iter(torch.split(torch.rand(sum(lengths), generator=generator) + 0.5, lengths))  # drawn at once
+    scaled = {key: _scaled(tensor, factors) for key, tensor in floats.items()}
+    return {name: scaled.get(id(tensor), tensor) for name, tensor in state.items()}
 
 
-def _scaled(tensor: Tensor, generator: torch.Generator) -> Tensor:
+def _scaled(tensor: Tensor, factors: Iterator[Tensor]) -> Tensor:
+    rank = tensor.dim()
+    if not rank:
+        return tensor
+    factor = next(factors).view(-1, *[1] * (rank - 1))
+    for dim in range(1, min(rank, _SCALED)):
+        factor = factor * next(factors).view(-1, *[1] * (rank - 1 - dim))
     whole = int(tensor.count_nonzero()) == tensor.numel()
-    scaled = tensor if whole else tensor.masked_fill(tensor == 0, 0.1)
-    for dim, length in list(enumerate(tensor.shape))[:3]:
-        along = torch.rand(length, generator=generator, dtype=tensor.dtype) + 0.5
-        along = along.reshape([-1 if d == dim else 1 for d in range(tensor.dim())])
-        scaled = scaled * along if scaled is tensor else scaled.mul_(along)
-    return scaled
+    return (tensor if whole else tensor.masked_fill(tensor == 0, 0.1)) * factor
