@@ -49,17 +49,16 @@ class MaskedNetwork:
         """
         program = self._captured.program
         given = iter(tree_leaves(deepcopy(tuple(inputs))))
-        arguments = []
+        sources: list[Callable[[], Any]] = []
         for spec in program.graph_signature.input_specs:
             name = spec.arg.name
             if name in self._captured.state:
-                arguments.append(state[self._captured.state[name]])
-            elif spec.kind is InputKind.USER_INPUT:
-                arguments.append(next(given))
+                sources.append(partial(state.__getitem__, self._captured.state[name]))
             else:
-                arguments.append(program.constants[spec.target or ""])
+                value = next(given) if spec.kind is InputKind.USER_INPUT else program.constants[spec.target or ""]
+                sources.append(partial(_same, value))
         with torch.no_grad():
-            found = self._steps.run(*arguments)
+            found = self._steps.run_from(sources)
         return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
 
     def masked_norms(self) -> tuple[str, ...]:
@@ -110,6 +109,10 @@ class MaskedNetwork:
                 along = torch.from_numpy(kept).reshape([-1 if d == dim else 1 for d in range(len(labels.shape))])
                 mask = along if mask is None else mask & along
         return mask
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class _Keeps(Sequence[Any]):

@@ -2,12 +2,13 @@
 
 Both are run with the network's own weights on the example inputs, and with perturbed weights on random inputs: an
 untrained head of zeros, a norm that scales by zero or a row of equal statistics would hide a wrong cut. Where one of
-these shows nothing, the other two pairings are run as well.
+these shows nothing, the other two pairings are run as well. Large random images have half the height and width of the
+example's where the network runs on these: which channels meet does not depend on the size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,15 +18,13 @@ from torch.utils._pytree import tree_map_only
 
 from edgeprune.errors import PruneError
 from edgeprune.pruning.capture import FORWARD_ERRORS, checked_run, copied, first_line, run, run_with, tensors
+from edgeprune.pruning.perturbation import Perturbed, halved, random_like
 from edgeprune.pruning.result import ProofReport
 from edgeprune.pruning.surgery import cut_tensors
 from edgeprune.values.recipe import PruneRecipe
 
 TOLERANCE = 1e-5
 """DESIGN section 5: masked and pruned outputs agree to this, relative to the largest output."""
-
-_SCALED = 3
-"""So many leading dimensions of a tensor get factors in the perturbed weights."""
 
 
 class DoesNotRun(PruneError):
@@ -135,13 +134,12 @@ def _compare_in_double(single: Found, claim: Claim, inputs: Sequence[Any], seed:
 
 def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
     generator = torch.Generator().manual_seed(seed)
-    example, noise = tuple(inputs), _random_like(inputs, generator)
+    example, noise = tuple(inputs), random_like(inputs, generator)
     own = _compared(claim, None, example)
     if own is None:
         checked_run(claim.dense, example)
-    shown = [own]
-    other = _perturbed(tensors(claim.dense), generator)
-    shown.append(_compared(claim, other, noise))
+    other = Perturbed(tensors(claim.dense), generator)
+    shown = [own, _agreed_on_smaller(claim, other, noise) or _compared(claim, other, noise)]
     if None in shown:
         # Silent or not defined there: noise, or other weights, may be what a model cannot be run with.
         shown += [_compared(claim, None, noise), _compared(claim, other, example)]
@@ -152,6 +150,20 @@ def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
             "Give example inputs on which the model answers.",
         )
     return max(absolute for absolute, _ in found), max(relative for _, relative in found), len(found)
+
+
+def _agreed_on_smaller(claim: Claim, state: Mapping[str, Tensor], batch: Sequence[Any]) -> tuple[float, float] | None:
+    """Return the differences on images of half the size, a quarter of the work; None where these decide nothing.
+
+    That is where the graph, or the user's code, holds the size of an image as a number: only the full size is known
+    to run, and only there does a difference speak against the cut.
+    """
+    smaller = halved(batch)
+    try:
+        found = None if smaller is None else _compared(claim, state, smaller)
+    except FORWARD_ERRORS:
+        return None
+    return found if found is not None and found[1] <= TOLERANCE else None
 
 
 def _compared(claim: Claim, state: Mapping[str, Tensor] | None, batch: Sequence[Any]) -> tuple[float, float] | None:
@@ -182,37 +194,3 @@ def _difference(found: list[Tensor], expected: list[Tensor]) -> tuple[float, flo
         absolute = max(absolute, largest)
         relative = max(relative, largest / scale if scale > 0 else (float("inf") if largest > 0 else 0.0))
     return absolute, relative
-
-
-def _random_like(inputs: Sequence[Any], generator: torch.Generator) -> tuple[Any, ...]:
-    """Return normal noise with each float input's own mean and spread; other inputs with their examples shuffled."""
-
-    def draw(value: Tensor) -> Tensor:
-        if value.is_floating_point() and value.numel():
-            spread = value.std() if value.numel() > 1 else value.abs().mean()
-            noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
-            return noise * (spread if spread > 0 else 1.0) + value.mean()
-        return value[torch.randperm(len(value), generator=generator)] if value.dim() else value
-
-    drawn: tuple[Any, ...] = tree_map_only(Tensor, draw, tuple(inputs))
-    return drawn
-
-
-def _perturbed(state: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """Return float tensors with every row and column scaled by its own factor, no zeros, and tied ones still tied."""
-    floats = {id(tensor): tensor.detach() for tensor in state.values() if tensor.is_floating_point()}
-    lengths = [length for tensor in floats.values() for length in tensor.shape[:_SCALED]]
-    factors = iter(torch.split(torch.rand(sum(lengths), generator=generator) + 0.5, lengths))  # drawn at once
-    scaled = {key: _scaled(tensor, factors) for key, tensor in floats.items()}
-    return {name: scaled.get(id(tensor), tensor) for name, tensor in state.items()}
-
-
-def _scaled(tensor: Tensor, factors: Iterator[Tensor]) -> Tensor:
-    rank = tensor.dim()
-    if not rank:
-        return tensor
-    factor = next(factors).view(-1, *[1] * (rank - 1))
-    for dim in range(1, min(rank, _SCALED)):
-        factor = factor * next(factors).view(-1, *[1] * (rank - 1 - dim))
-    whole = int(tensor.count_nonzero()) == tensor.numel()
-    return (tensor if whole else tensor.masked_fill(tensor == 0, 0.1)) * factor

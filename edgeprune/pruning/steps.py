@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -48,6 +48,17 @@ class _Step:
         return self.call(*arguments)
 
 
+class _Values(dict[Node, Any]):
+    """The values of nodes, of which some are made whenever they are used."""
+
+    def __init__(self, sources: Iterable[tuple[Node, Callable[[], Any]]]) -> None:
+        super().__init__()
+        self._sources = dict(sources)
+
+    def __missing__(self, node: Node) -> Any:
+        return self._sources[node]()
+
+
 class Steps:
     """Runs a graph, each node by a call of choice. An interpreter of torch.fx does the same in more time.
 
@@ -73,7 +84,21 @@ class Steps:
         Returns:
             What the graph's output node holds.
         """
-        values = {**self._held, **dict(zip(self._inputs, inputs, strict=True))}
+        return self._run(dict(zip(self._inputs, inputs, strict=True)))
+
+    def run_from(self, inputs: Sequence[Callable[[], Any]]) -> Any:
+        """Compute the outputs.
+
+        Args:
+            inputs: For each placeholder what gives its value, called whenever the value is used.
+
+        Returns:
+            What the graph's output node holds.
+        """
+        return self._run(_Values(zip(self._inputs, inputs, strict=True)))
+
+    def _run(self, values: dict[Node, Any]) -> Any:
+        values.update(self._held)
         for step in self._steps:
             values[step.node] = step.run(values)
             for node in step.last:

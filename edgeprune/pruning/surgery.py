@@ -15,6 +15,7 @@ from edgeprune.errors import ModelError
 from edgeprune.pruning.bypass import remove
 from edgeprune.pruning.capture import canonical_names, copied, tensors
 from edgeprune.pruning.classes import Ids
+from edgeprune.pruning.perturbation import Perturbed, selected
 from edgeprune.pruning.zeroing import checked_masks, zero_entries
 from edgeprune.values.recipe import PruneRecipe, Slice
 
@@ -83,15 +84,21 @@ def kept_indices(recipe: PruneRecipe) -> dict[tuple[str, int], list[int]]:
 def _kept(recipe: PruneRecipe) -> dict[tuple[str, int], Ids]:
     # The slices of a group mostly share what they keep: each such tuple is read once.
     arrays: dict[int, Ids] = {}
-    kept: dict[tuple[str, int], Ids] = {}
+    slices: dict[tuple[str, int], list[Slice]] = {}
     for group in recipe.cuts:
         for slice_ in group.slices:
+            slices.setdefault((slice_.tensor, slice_.dim), []).append(slice_)
             if id(slice_.kept) not in arrays:
                 arrays[id(slice_.kept)] = np.array(slice_.kept, dtype=np.int64)
-            own = arrays[id(slice_.kept)]
-            spot = (slice_.tensor, slice_.dim)
-            kept[spot] = np.intersect1d(kept[spot], own, assume_unique=True) if spot in kept else own
-    return kept
+    return {spot: _in_all([arrays[id(s.kept)] for s in found], found[0].size) for spot, found in slices.items()}
+
+
+def _in_all(kept: list[Ids], size: int) -> Ids:
+    """Return the indices below `size` that are in each vector, ascending."""
+    if len(kept) == 1:
+        return kept[0]
+    times = np.bincount(np.concatenate(kept), minlength=size)
+    return np.flatnonzero(times == len(kept))
 
 
 def _check(held: Mapping[str, Tensor], slice_: Slice) -> None:
@@ -130,12 +137,15 @@ def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], Ids]) -> None:
 def _sliced(
     first: Mapping[str, str], held: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Ids]
 ) -> dict[str, Tensor]:
-    sliced: dict[str, Tensor] = {}
-    for (name, dim), indices in kept.items():
+    indices: dict[str, dict[int, Tensor]] = {}
+    for (name, dim), left in kept.items():
         base = first[name]
-        value = sliced.get(base, held[base].detach())
-        sliced[base] = value.index_select(dim, torch.from_numpy(indices).to(value.device)).contiguous()
-    return sliced
+        places = indices.setdefault(base, {})
+        if dim not in places:  # else it is tied, and the same is cut under another name
+            places[dim] = torch.from_numpy(left)
+    if isinstance(held, Perturbed):
+        return {base: held.cut(base, places) for base, places in indices.items()}
+    return {base: selected(held[base].detach(), places) for base, places in indices.items()}
 
 
 def cut_tensors(model: nn.Module, state: Mapping[str, Tensor], recipe: PruneRecipe) -> dict[str, Tensor]:
@@ -152,9 +162,9 @@ def cut_tensors(model: nn.Module, state: Mapping[str, Tensor], recipe: PruneReci
     first = canonical_names(tensors(model))
     masks = {first[name]: mask for name, mask in checked_masks(model, recipe.zeros).items()}
     zeroed = {name: state[name].masked_fill(mask, 0) for name, mask in masks.items()}
-    held = {**state, **zeroed}
+    held = {**state, **zeroed} if zeroed else state  # tensors may be made when they are asked for
     sliced = _sliced(first, held, _kept(recipe))
-    return {name: sliced.get(base, held[base]) for name, base in first.items()}
+    return {name: sliced[base] if base in sliced else held[base] for name, base in first.items()}
 
 
 def _put(model: nn.Module, name: str, old: Tensor, sliced: dict[str, Tensor], base: str) -> None:
