@@ -13,6 +13,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 _FILL = 0.1
 """What zeros become."""
 
+_LARGE = 128
+"""Images with sides of at least this length have a smaller form."""
+
 _STEP = 32
 """Sides of smaller images are multiples of this, as most networks that halve an image five times ask."""
 
@@ -140,8 +143,8 @@ def random_like(inputs: Sequence[Any], generator: torch.Generator) -> tuple[Any,
     return drawn
 
 
-def halved(inputs: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Return inputs with large images cut to about half their height and width.
+def smaller(inputs: Sequence[Any]) -> tuple[Any, ...] | None:
+    """Return inputs with large images cut to about a quarter of their height and width.
 
     Args:
         inputs: Any inputs; images have the shape (N, C, H, W).
@@ -150,14 +153,14 @@ def halved(inputs: Sequence[Any]) -> tuple[Any, ...] | None:
         The smaller inputs; None if there is no image among them, or one that is too small.
     """
     images = [leaf for leaf in tree_leaves(tuple(inputs)) if isinstance(leaf, Tensor) and leaf.dim() == 4]
-    if not images or any(min(image.shape[2:]) < 2 * _STEP for image in images):
+    if not images or any(min(image.shape[2:]) < _LARGE for image in images):
         return None
 
-    def half(value: Tensor) -> Tensor:
+    def cut(value: Tensor) -> Tensor:
         if value.dim() != 4:
             return value
-        height, width = (_STEP * math.ceil(length / 2 / _STEP) for length in value.shape[2:])
+        height, width = (_STEP * math.ceil(length / 4 / _STEP) for length in value.shape[2:])
         return value[..., :height, :width].contiguous()
 
-    smaller: tuple[Any, ...] = tree_map_only(Tensor, half, tuple(inputs))
-    return smaller
+    found: tuple[Any, ...] = tree_map_only(Tensor, cut, tuple(inputs))
+    return found

@@ -2,8 +2,8 @@
 
 Both are run with the network's own weights on the example inputs, and with perturbed weights on random inputs: an
 untrained head of zeros, a norm that scales by zero or a row of equal statistics would hide a wrong cut. Where one of
-these shows nothing, the other two pairings are run as well. Large random images have half the height and width of the
-example's where the network runs on these: which channels meet does not depend on the size.
+these shows nothing, the other two pairings are run as well. Large random images have a quarter of the height and width
+of the example's where the network runs on these: which channels meet does not depend on the size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from edgeprune.errors import PruneError
 from edgeprune.pruning.capture import FORWARD_ERRORS, checked_run, copied, first_line, run, run_with, tensors
-from edgeprune.pruning.perturbation import Perturbed, halved, random_like
+from edgeprune.pruning.perturbation import Perturbed, random_like, smaller
 from edgeprune.pruning.result import ProofReport
 from edgeprune.pruning.surgery import cut_tensors
 from edgeprune.values.recipe import PruneRecipe
@@ -153,14 +153,14 @@ def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
 
 
 def _agreed_on_smaller(claim: Claim, state: Mapping[str, Tensor], batch: Sequence[Any]) -> tuple[float, float] | None:
-    """Return the differences on images of half the size, a quarter of the work; None where these decide nothing.
+    """Return the differences on small images, a fraction of the work; None where these decide nothing.
 
     That is where the graph, or the user's code, holds the size of an image as a number: only the full size is known
     to run, and only there does a difference speak against the cut.
     """
-    smaller = halved(batch)
+    small = smaller(batch)
     try:
-        found = None if smaller is None else _compared(claim, state, smaller)
+        found = None if small is None else _compared(claim, state, small)
     except FORWARD_ERRORS:
         return None
     return found if found is not None and found[1] <= TOLERANCE else None

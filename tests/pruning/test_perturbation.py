@@ -10,12 +10,12 @@ from torch import nn
 
 from edgeprune.errors import PruneError
 from edgeprune.pruning import proof, prune, replay
-from edgeprune.pruning.perturbation import Perturbed, halved
+from edgeprune.pruning.perturbation import Perturbed, smaller
 from edgeprune.pruning.proof import Claim, prove
 from edgeprune.values.recipe import PruneRecipe
 from edgeprune.values.spec import PruneSpec
 
-LARGE = torch.randn(1, 3, 64, 96)
+LARGE = torch.randn(1, 3, 128, 160)
 
 
 def perturbed(**state: torch.Tensor) -> Perturbed:
@@ -54,14 +54,13 @@ def test_a_part_is_what_cutting_the_whole_gives():
     assert torch.equal(state.cut("deep", {2: columns}), state["deep"][..., columns])
 
 
-def test_images_are_halved_to_multiples_of_32_and_small_ones_are_left():
-    assert [tuple(each.shape) for each in halved((torch.zeros(2, 3, 224, 160), torch.zeros(2, 7)))] == [
-        (2, 3, 128, 96),
-        (2, 7),
-    ]
-    assert halved((torch.zeros(1, 3, 64, 63),)) is None
-    assert halved((torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 8, 8))) is None
-    assert halved((torch.zeros(5, 100),)) is None
+def test_large_images_are_cut_to_multiples_of_32_and_small_ones_are_left():
+    found = smaller((torch.zeros(2, 3, 224, 160), torch.zeros(2, 7)))
+
+    assert [tuple(each.shape) for each in found] == [(2, 3, 64, 64), (2, 7)]
+    assert smaller((torch.zeros(1, 3, 128, 127),)) is None
+    assert smaller((torch.zeros(1, 3, 128, 128), torch.zeros(1, 3, 8, 8))) is None
+    assert smaller((torch.zeros(5, 100),)) is None
 
 
 def masked_claim(model: nn.Module, recipe: PruneRecipe, true_recipe: PruneRecipe) -> Claim:
@@ -93,8 +92,8 @@ def test_a_head_of_zeros_hides_nothing_on_large_images():
 @pytest.mark.parametrize(
     "tail",
     [
-        nn.Sequential(nn.Flatten(), nn.Linear(8 * 64 * 96, 4)),  # raises at another size
-        nn.Sequential(nn.Upsample(size=(64, 96)), nn.Conv2d(8, 2, 1)),
+        nn.Sequential(nn.Flatten(), nn.Linear(8 * 128 * 160, 4)),  # raises at another size
+        nn.Sequential(nn.Upsample(size=(128, 160)), nn.Conv2d(8, 2, 1)),
     ],
     ids=["flatten", "upsample"],
 )
@@ -111,5 +110,5 @@ def test_a_network_of_one_image_size_is_proved_at_that_size(tail, monkeypatch):
     result = prune(model, PruneSpec(ratio=0.5, scope="local"), example_inputs=(LARGE,))
 
     assert result.proof.n_inputs == 2 and result.proof.max_relative <= 1e-5
-    assert sizes[0] == (64, 96) and sizes[1] == (32, 64)
-    assert sizes[2:] == ([(64, 96)] if isinstance(tail[0], nn.Flatten) else [])
+    assert sizes[0] == (128, 160) and sizes[1] == (32, 64)
+    assert sizes[2:] == ([(128, 160)] if isinstance(tail[0], nn.Flatten) else [])
