@@ -65,11 +65,14 @@ class Perturbed(Mapping[str, Tensor]):
         return self._scaled(key, part, sides)
 
     def _scaled(self, key: int, tensor: Tensor, factors: Mapping[int, Tensor]) -> Tensor:
-        whole = tensor.masked_fill(tensor == 0, _FILL) if key in self._holed else tensor
-        first, *others = factors.values()
-        for other in others:
-            first = first * other
-        return whole * first
+        scales = list(factors.values())
+        if tensor.dim() > 3:  # of a kernel, the product of the factors is much smaller than the tensor
+            scales = [math.prod(scales[1:], start=scales[0])]
+        holed = key in self._holed
+        scaled = tensor.masked_fill(tensor == 0, _FILL).mul_(scales[0]) if holed else tensor * scales[0]
+        for scale in scales[1:]:
+            scaled *= scale
+        return scaled
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._state)
