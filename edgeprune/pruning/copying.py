@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 _OWN = frozenset(nn.Module().__dict__)
 """What torch keeps on each module for itself alone, mostly empty tables of hooks."""
@@ -38,10 +38,10 @@ def copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         return deepcopy(module, memo)
     new: nn.Module = kind.__new__(kind)
     memo[id(module)] = new  # before its parts, which may lead back to it
-    state = {
-        name: _copied_own(name, value, memo) if name in _OWN else _copied_value(value, memo)
-        for name, value in vars(module).items()
-    }
+    state = dict(vars(module))
+    for name, value in vars(module).items():
+        if type(value) not in _IMMUTABLE:
+            state[name] = _copied_own(name, value, memo) if name in _OWN else _copied_value(value, memo)
     restore: Callable[[Any], None] = new.__setstate__
     restore(state)
     return new
@@ -61,22 +61,17 @@ _HOOKS = (
 
 
 def _copied_own(name: str, value: Any, memo: dict[int, Any]) -> Any:
+    if not value and isinstance(value, (dict, set)):
+        return type(value)()
     if name == "_modules":
         return type(value)((key, None if child is None else copied_module(child, memo)) for key, child in value.items())
     if name in ("_parameters", "_buffers"):
         return type(value)((key, _copied_value(tensor, memo)) for key, tensor in value.items())
-    if isinstance(value, (dict, set)) and not value:
-        return type(value)()
     return _copied_value(value, memo)
 
 
 def _copied_value(value: Any, memo: dict[int, Any]) -> Any:
-    kind = type(value)
-    if kind in _IMMUTABLE:
+    if type(value) in _IMMUTABLE or (type(value) is tuple and all(type(each) in _IMMUTABLE for each in value)):
         return value
-    if kind is tuple and all(type(each) in _IMMUTABLE for each in value):
-        return value
-    if isinstance(value, Tensor):
-        known = memo.get(id(value))
-        return deepcopy(value, memo) if known is None else known
-    return deepcopy(value, memo)
+    known = memo.get(id(value))
+    return deepcopy(value, memo) if known is None else known
