@@ -2,12 +2,15 @@
 
     python benchmarks/zoo/one.py ours|theirs NAME [width|whole]
 
-Ratio 0.5 of the channels of every group (scope local), L1 norm, one thread.
+Ratio 0.5 of the channels of every group (scope local), L1 norm, one thread. Both sides first prune a tiny network,
+untimed, so that imports and torch's first calls count for neither. Then each prunes `REPEATS` fresh copies of the
+network; the median counts. Times are CPU seconds of the process, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import time
 import warnings
@@ -20,16 +23,38 @@ from edgeprune.errors import EdgePruneError
 from edgeprune.pruning import channels, count_params, prune
 from edgeprune.values.spec import PruneSpec
 
+REPEATS = 3
+ENOUGH_S = 20.0
+"""A prune that takes longer is not repeated."""
+
 
 def main() -> None:
     """Prune, and print what came out."""
     side, name, *rest = sys.argv[1:]
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    _pruned(side, *_tiny(), *rest)
     model, x = networks.build(name)
     before = count_params(model)
-    found = _ours(model, x, *rest) if side == "ours" else _theirs(model, x)
-    print(json.dumps({"model": name, "side": side, "params_before": before, **found}))
+    runs = [_pruned(side, model, x, *rest)]
+    while runs[-1]["ok"] and len(runs) < REPEATS and runs[-1]["s"] < ENOUGH_S:
+        runs.append(_pruned(side, *networks.build(name), *rest))
+    typical = statistics.median_low(runs_s := [_beyond_export(run) for run in runs])
+    found = runs[runs_s.index(typical)]
+    print(json.dumps({"model": name, "side": side, "params_before": before, "runs_s": runs_s, **found}))
+
+
+def _tiny() -> tuple[torch.nn.Module, torch.Tensor]:
+    layers = torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3)
+    return torch.nn.Sequential(*layers).eval(), torch.randn(1, 3, 8, 8)
+
+
+def _pruned(side: str, model: torch.nn.Module, x: torch.Tensor, *rest: str) -> dict[str, Any]:
+    return _ours(model, x, *rest) if side == "ours" else _theirs(model, x)
+
+
+def _beyond_export(run: dict[str, Any]) -> float:
+    return float(run["s"]) - float(run.get("export_s", 0.0))
 
 
 def _ours(model: torch.nn.Module, x: torch.Tensor, heads: str = "width") -> dict[str, Any]:
@@ -37,19 +62,19 @@ def _ours(model: torch.nn.Module, x: torch.Tensor, heads: str = "width") -> dict
     export = channels.capture
 
     def timed(*arguments: Any) -> Any:
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             return export(*arguments)
         finally:
-            spent[0] += time.perf_counter() - start
+            spent[0] += time.process_time() - start
 
     channels.capture = timed
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         result = prune(model, PruneSpec(ratio=0.5, scope="local", heads=heads), example_inputs=(x,))
     except EdgePruneError as error:
-        return {"ok": False, "error": str(error)[:2000], "export_s": spent[0], "s": time.perf_counter() - start}
-    taken = time.perf_counter() - start
+        return {"ok": False, "error": str(error)[:2000], "export_s": spent[0], "s": time.process_time() - start}
+    taken = time.process_time() - start
     return {
         "ok": True,
         "mode": result.proof.mode,
@@ -70,20 +95,20 @@ def _theirs(model: torch.nn.Module, x: torch.Tensor) -> dict[str, Any]:
 
     last = networks.last_layers(model, x)
     shapes = _shapes(model(x))
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         pruner = tp.pruner.BasePruner(
             model, (x,), importance=tp.importance.GroupMagnitudeImportance(p=1), pruning_ratio=0.5,
             ignored_layers=last, in_channel_groups={}, out_channel_groups={}, num_heads={}, customized_pruners={},
         )  # fmt: skip
-        prepared = time.perf_counter()
+        prepared = time.process_time()
         partition = _partition(model, pruner)
-        aside = time.perf_counter() - prepared
+        aside = time.process_time() - prepared
         pruner.step()
-        taken = time.perf_counter() - start - aside
+        taken = time.process_time() - start - aside
         found = _shapes(model(x))
     except Exception as error:  # noqa: BLE001 - whatever it raises is its result
-        return {"ok": False, "error": f"{type(error).__name__}: {error}"[:500], "s": time.perf_counter() - start}
+        return {"ok": False, "error": f"{type(error).__name__}: {error}"[:500], "s": time.process_time() - start}
     if found != shapes:
         return {"ok": False, "error": "outputs have other shapes", "s": taken}
     return {"ok": True, "params": count_params(model), "partition": partition, "s": taken}

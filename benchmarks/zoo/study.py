@@ -24,6 +24,10 @@ INTRO = """# The zoo: 50 networks and four blocks, each pruned and proved
 process of its own with a time limit, and writes this file. Random weights, randomised batch-norm statistics, heads
 randomised where they are zero; half of the channels of every group by L1 norm, one thread.
 
+Both sides first prune a tiny network, untimed, so that imports and torch's first calls count for neither. Then each
+prunes three fresh copies of the network, one after the other, and the median counts; a prune of more than 20 s is not
+repeated. Seconds are CPU seconds of the process, which other work on the machine disturbs least.
+
 - *In place* means that the user's own class runs with its tensors cut, *rewritten* that its exported graph was written
   again.
 - *Max relative* is the largest difference between the pruned network and the dense one with the removed channels

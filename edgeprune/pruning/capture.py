@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
 from edgeprune.errors import ModelError, PruneError
+from edgeprune.pruning.copying import copied_module
 
 FORWARD_ERRORS = (
     RuntimeError, ValueError, TypeError, LookupError, AssertionError, AttributeError, ArithmeticError,
@@ -48,7 +50,7 @@ def copied(model: nn.Module, instead: Mapping[int, Tensor] | None = None) -> nn.
         ModelError: The model holds something that cannot be copied.
     """
     try:
-        return deepcopy(model, dict(instead or {}))
+        return copied_module(model, dict(instead or {}))
     except FORWARD_ERRORS as error:
         raise ModelError(
             f"The model cannot be copied ({first_line(error)}).",
@@ -64,13 +66,27 @@ def first_line(error: BaseException) -> str:
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return every parameter and buffer of a model by name, tied ones under each of their names."""
-    return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+    parameters: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}
+    _collect(model, "", parameters, buffers)
+    return {**parameters, **buffers}
 
 
-def canonical_names(model: nn.Module) -> dict[str, str]:
-    """Return for each parameter and buffer the first name under which the same tensor is known."""
+def _collect(module: nn.Module, prefix: str, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
+    # As named_parameters() and named_buffers() do, which walk over all modules once each, and slowly.
+    for found, held in ((parameters, module._parameters), (buffers, module._buffers)):
+        for name, tensor in held.items():
+            if tensor is not None:
+                found[prefix + name] = tensor
+    for name, child in module._modules.items():
+        if child is not None:
+            _collect(child, f"{prefix}{name}.", parameters, buffers)
+
+
+def canonical_names(held: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return for each of a model's tensors the first name under which the same tensor is known."""
     first: dict[int, str] = {}
-    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors(model).items()}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in held.items()}
 
 
 def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Captured:
@@ -100,7 +116,7 @@ def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Captured:
             f"torch.export cannot capture the model: {first_line(error)}",
             "Make `forward` independent of tensor values (no `if` on a tensor, no `.item()`), then try again.",
         ) from error
-    names = canonical_names(exportable)
+    names = canonical_names(tensors(exportable))
     signature = program.graph_signature
     held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     return Captured(program, {key: names[name] for key, name in held.items()})
@@ -132,12 +148,26 @@ def run_with(model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any
     Returns:
         Its output tensors, in order.
     """
-    given = {name: state[name] for name in tensors(model) if name in state}
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
-        return run(_filled(copied(model), given), inputs)  # it holds its weights twice
-    with torch.no_grad():
-        found = torch.func.functional_call(model, given, deepcopy(tuple(inputs)), tie_weights=False)
-    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+        return run(_filled(copied(model), state), inputs)  # it holds its weights twice
+    with _holding(model, state):
+        return run(model, inputs)
+
+
+@contextmanager
+def _holding(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let a model hold other tensors inside the block; torch's functional_call looks each of them up by its name."""
+    own = []
+    for owner, module in model.named_modules():
+        prefix = f"{owner}." if owner else ""
+        for held in (module._parameters, module._buffers):
+            own.append((held, dict(held)))
+            held.update((name, state[prefix + name]) for name in held if prefix + name in state)
+    try:
+        yield
+    finally:
+        for held, before in own:
+            held.update(before)
 
 
 def _filled(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:

@@ -44,11 +44,17 @@ class Selection:
 
 
 def _group_cut(group: ChannelGroup, kept: Ids) -> GroupCut:
+    gone = np.ones(group.n_channels, dtype=np.bool_)
+    gone[kept] = False
+    stays: dict[tuple[int, int], tuple[int, ...]] = {}  # most places of a group share their indices
     slices = []
     for place in group.places:
-        removed = np.delete(place.indices, kept, axis=0).ravel()
-        stays = np.delete(np.arange(place.size), removed)
-        slices.append(Slice(place.tensor, place.dim, place.size, tuple(stays.tolist())))
+        key = (id(place.indices), place.size)
+        if key not in stays:
+            left = np.ones(place.size, dtype=np.bool_)
+            left[place.indices[gone]] = False
+            stays[key] = tuple(np.flatnonzero(left).tolist())
+        slices.append(Slice(place.tensor, place.dim, place.size, stays[key]))
     return GroupCut(group.name, group.n_channels, tuple(kept.tolist()), tuple(slices))
 
 

@@ -6,12 +6,16 @@ class is its smallest id: the same model gives the same roots, and so the same r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ids: TypeAlias = NDArray[np.int64]
+
+Reason: TypeAlias = str | Callable[[], str]
+"""Why channels stay, as the report will say it, or what finds the words if they are needed."""
 
 
 class Classes:
@@ -53,15 +57,15 @@ class Classes:
             Roots, the same shape.
         """
         found = self._parent[ids]
-        while True:
-            above = self._parent[found]
-            if np.array_equal(above, found):
-                break
-            found = above
+        above = self._parent[found]
+        if (above == found).all():
+            return found
+        while not (above == found).all():
+            found, above = above, self._parent[above]
         self._parent[ids] = found
         return found
 
-    def union(self, left: Ids, right: Ids, reason: str) -> None:
+    def union(self, left: Ids, right: Ids, reason: Reason) -> None:
         """Unite the ids at equal positions; an id that meets 0 is frozen.
 
         Args:
@@ -69,23 +73,33 @@ class Classes:
             right: Broadcasts with `left`.
             reason: Why, for those that meet 0.
         """
-        left, right = (side.ravel() for side in np.broadcast_arrays(left, right))
-        both = (left != 0) & (right != 0)
-        self.freeze(np.concatenate([left[~both], right[~both]]), reason)
-        old = self.roots(np.concatenate([left[both], right[both]]))
+        if left.shape != right.shape:
+            left, right = np.broadcast_arrays(left, right)
+        left, right = left.ravel(), right.ravel()
+        if not (left.all() and right.all()):
+            both = (left != 0) & (right != 0)
+            self.freeze(np.concatenate([left[~both], right[~both]]), reason)
+            left, right = left[both], right[both]
+        left, right = self.roots(left), self.roots(right)
+        apart = left != right
+        if apart.any():
+            self._join(left[apart], right[apart])
+
+    def _join(self, left: Ids, right: Ids) -> None:
+        """Unite roots that differ; what either was frozen for holds for both."""
+        old = np.concatenate([left, right])
         reasons = self._reason[old]
-        self._connect(*np.split(old, 2))
-        frozen = reasons != 0
-        self._note(self.roots(old[frozen]), reasons[frozen])
+        self._connect(left, right)
+        if reasons.any():
+            frozen = reasons != 0
+            self._note(self.roots(old[frozen]), reasons[frozen])
 
     def _connect(self, left: Ids, right: Ids) -> None:
-        while True:
-            apart = left != right
-            if not apart.any():
-                return
-            left, right = left[apart], right[apart]
+        while len(left):
             np.minimum.at(self._parent, np.maximum(left, right), np.minimum(left, right))
             left, right = self.roots(left), self.roots(right)
+            apart = left != right
+            left, right = left[apart], right[apart]
 
     def _note(self, roots: Ids, reasons: Ids) -> None:
         """Keep the earliest reason of each root."""
@@ -93,7 +107,7 @@ class Classes:
         self._reason[roots] = earlier
         np.minimum.at(self._reason, roots, reasons)
 
-    def freeze(self, ids: Ids, reason: str) -> None:
+    def freeze(self, ids: Ids, reason: Reason) -> None:
         """Keep the classes of `ids` whole.
 
         Args:
@@ -103,8 +117,9 @@ class Classes:
         ids = ids[ids != 0]
         if not len(ids):
             return
-        if self._reasons[-1] != reason:
-            self._reasons.append(reason)
+        text = reason if isinstance(reason, str) else reason()
+        if self._reasons[-1] != text:
+            self._reasons.append(text)
         roots = self.roots(ids)
         self._note(roots, np.full(len(roots), len(self._reasons) - 1, dtype=np.int64))
 

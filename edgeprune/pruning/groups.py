@@ -138,9 +138,9 @@ def _kinds(trace: Trace, spots: list[_Spot]) -> tuple[Ids, int]:
     # equally often in the same spots and are frozen for the same reason.
     kinds = np.zeros(len(trace.classes), dtype=np.int64)
     count = 1
-    for spot in spots:
-        roots, times = np.unique(spot.roots, return_counts=True)
-        pairs, renamed = np.unique(kinds[roots] * (spot.size + 1) + times, return_inverse=True)
+    for alike in _alike(spots):
+        roots, times = np.unique(alike[0].roots, return_counts=True)
+        pairs, renamed = np.unique(kinds[roots] * (alike[0].size + 1) + times, return_inverse=True)
         kinds[roots] = count + renamed
         count += len(pairs)
     roots = np.flatnonzero(kinds)
@@ -153,13 +153,21 @@ def _kinds(trace: Trace, spots: list[_Spot]) -> tuple[Ids, int]:
 def _pieces(spots: list[_Spot], kinds: Ids, count: int) -> list[list[_Piece]]:
     """Return for each kind where its indices are."""
     pieces: list[list[_Piece]] = [[] for _ in range(count)]
-    for spot in spots:
-        own = kinds[spot.roots]
+    for alike in _alike(spots):
+        own = kinds[alike[0].roots]
         order = np.argsort(own, kind="stable")
         present, starts = np.unique(own[order], return_index=True)
         for kind, indices in zip(present.tolist(), np.split(order, starts[1:]), strict=True):
-            pieces[kind].append((spot, indices))
+            pieces[kind] += [(spot, indices) for spot in alike]
     return pieces
+
+
+def _alike(spots: list[_Spot]) -> list[list[_Spot]]:
+    """Return the spots by equal classes, as those of a layer and of the batch norm behind it are."""
+    found: dict[bytes, list[_Spot]] = {}
+    for spot in spots:
+        found.setdefault(spot.roots.tobytes(), []).append(spot)
+    return list(found.values())
 
 
 def _group(trace: Trace, pieces: list[_Piece], evidence: Evidence) -> ChannelGroup:
@@ -167,10 +175,12 @@ def _group(trace: Trace, pieces: list[_Piece], evidence: Evidence) -> ChannelGro
     found, places = np.unique(lead.roots[first], return_index=True)
     roots = found[np.argsort(places)]
     sorter = np.argsort(roots)
-    where = [
-        Place(spot.tensor, spot.dim, spot.size, _by_channel(spot.roots[indices], indices, roots, sorter), spot.produces)
-        for spot, indices in pieces
-    ]
+    rows: dict[int, Ids] = {}  # alike spots share one vector of indices
+    where = []
+    for spot, indices in pieces:
+        if id(indices) not in rows:
+            rows[id(indices)] = _by_channel(spot.roots[indices], indices, roots, sorter)
+        where.append(Place(spot.tensor, spot.dim, spot.size, rows[id(indices)], spot.produces))
     return ChannelGroup(lead.tensor, roots, tuple(where), trace.classes.reason(int(roots[0])), evidence)
 
 

@@ -37,10 +37,10 @@ class Labels:
         found = self.axes.get(dim)
         return np.zeros(self.shape[dim], dtype=np.int64) if found is None else found
 
-    def without(self, dim: int) -> Labels:
-        """Return the same labels with `dim` unlabelled."""
-        dim %= len(self.shape)
-        return Labels(self.shape, {d: ids for d, ids in self.axes.items() if d != dim}, self.free)
+    def without(self, *dims: int) -> Labels:
+        """Return the same labels with some dimensions unlabelled."""
+        places = {dim % len(self.shape) for dim in dims}
+        return Labels(self.shape, {d: ids for d, ids in self.axes.items() if d not in places}, self.free)
 
     def resized(self, shape: tuple[int, ...]) -> Labels:
         """Return the labels of a tensor of the same rank whose unlabelled dimensions have other lengths."""

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.export.graph_signature import InputKind
-from torch.fx import Interpreter, Node
-from torch.fx.node import map_arg
+from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from edgeprune.pruning.capture import Captured
 from edgeprune.pruning.labels import Labels
-from edgeprune.pruning.nodes import op_name, wrapped_call
-from edgeprune.pruning.rules import RULES
+from edgeprune.pruning.nodes import op_name
+from edgeprune.pruning.rules import RULES, Rule
+from edgeprune.pruning.steps import Call, Steps
 from edgeprune.pruning.trace import Trace
 
 
@@ -32,8 +33,9 @@ class MaskedNetwork:
     """
 
     def __init__(self, captured: Captured, trace: Trace, gone: NDArray[np.bool_]) -> None:
-        self._captured = captured
-        self._interpreter = _Masking(captured.program.graph_module, trace, gone)
+        self._captured, self._trace, self._gone = captured, trace, gone
+        self._norms: dict[str, None] = {}
+        self._steps = Steps(captured.program.graph_module, self._call_of)
 
     def run(self, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:
         """Compute the outputs.
@@ -47,64 +49,51 @@ class MaskedNetwork:
         """
         program = self._captured.program
         given = iter(tree_leaves(deepcopy(tuple(inputs))))
-        arguments = []
+        sources: list[Callable[[], Any]] = []
         for spec in program.graph_signature.input_specs:
             name = spec.arg.name
             if name in self._captured.state:
-                arguments.append(state[self._captured.state[name]])
-            elif spec.kind is InputKind.USER_INPUT:
-                arguments.append(next(given))
+                sources.append(partial(state.__getitem__, self._captured.state[name]))
             else:
-                arguments.append(program.constants[spec.target or ""])
+                value = next(given) if spec.kind is InputKind.USER_INPUT else program.constants[spec.target or ""]
+                sources.append(partial(_same, value))
         with torch.no_grad():
-            found = self._interpreter.run(*arguments, enable_io_processing=False)
+            found = self._steps.run_from(sources)
         return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
 
     def masked_norms(self) -> tuple[str, ...]:
         """Return the norms and other statistics that lost channels, by the name of their node."""
-        return tuple(self._interpreter.masked_norms)
+        return tuple(self._norms)
 
+    def _call_of(self, node: Node) -> Call:
+        rule, call = RULES.get(op_name(node)), cast(Call, node.target)
+        if rule is None or not (rule.masks or rule.reference) or not self._loses(node.args):
+            return call
+        return partial(self._masked_call, node.name, rule, call, _Keeps(node.args, self._keep))
 
-class _Masking(Interpreter):
-    def __init__(self, module: torch.fx.GraphModule, trace: Trace, gone: NDArray[np.bool_]) -> None:
-        super().__init__(module)
-        self._trace, self._gone = trace, gone
-        self._kept: dict[Node, list[Any]] = {}
-        self.masked_norms: dict[str, None] = {}
+    def _loses(self, argument: Any) -> bool:
+        """Return whether some channels of an argument are removed."""
+        if isinstance(argument, (list, tuple)):
+            return any(self._loses(each) for each in argument)
+        labels = self._trace.labels.get(argument) if isinstance(argument, Node) else None
+        return isinstance(labels, Labels) and any(self._gone[ids].any() for ids in labels.axes.values())
 
-    def run_node(self, node: Node) -> Any:
-        if node.op != "call_function":
-            return super().run_node(node)
-        wrapped = wrapped_call(node)
-        if wrapped is not None:
-            return self._run_inside(*wrapped)
-        rule = RULES.get(op_name(node))
-        if rule is None or not (rule.masks or rule.reference):
-            return super().run_node(node)
-        given, keywords = self.fetch_args_kwargs_from_env(node)
+    def _masked_call(self, name: str, rule: Rule, call: Call, keep: Sequence[Any], *given: Any, **keywords: Any) -> Any:
         arguments = list(given)
-        keep = self._keeps(node)
         if rule.reference is not None:
-            found = rule.reference(node.target, arguments, keywords, keep)
+            found = rule.reference(call, arguments, keywords, keep)
             if found is not None:
-                self.masked_norms[node.name] = None
+                self._norms[name] = None
+                return found
+        if rule.skipping is not None:
+            found = rule.skipping(call, arguments, keywords, keep)
+            if found is not None:
                 return found
         for choice in rule.masks:
             position = _smallest(arguments, choice)
             if position < len(arguments):
                 arguments[position] = _masked(arguments[position], keep[position])
-        return node.target(*arguments, **keywords)  # type: ignore[operator]
-
-    def _run_inside(self, inner: torch.fx.GraphModule, arguments: list[Any]) -> Any:
-        masking = _Masking(inner, self._trace, self._gone)
-        found = masking.run(*map_arg(arguments, lambda node: self.env[node]), enable_io_processing=False)
-        self.masked_norms.update(masking.masked_norms)
-        return found
-
-    def _keeps(self, node: Node) -> list[Any]:
-        if node not in self._kept:
-            self._kept[node] = [self._keep(argument) for argument in node.args]
-        return self._kept[node]
+        return call(*arguments, **keywords)
 
     def _keep(self, argument: Any) -> Any:
         """Return a mask that broadcasts over an argument, True where it is kept; None if all of it is."""
@@ -120,6 +109,26 @@ class _Masking(Interpreter):
                 along = torch.from_numpy(kept).reshape([-1 if d == dim else 1 for d in range(len(labels.shape))])
                 mask = along if mask is None else mask & along
         return mask
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class _Keeps(Sequence[Any]):
+    """The keep masks of a node's arguments, each made when it is first asked for: few are."""
+
+    def __init__(self, arguments: Sequence[Any], keep: Callable[[Any], Any]) -> None:
+        self._arguments, self._keep = arguments, keep
+        self._made: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._arguments)
+
+    def __getitem__(self, position: Any) -> Any:
+        if position not in self._made:
+            self._made[position] = self._keep(self._arguments[position])
+        return self._made[position]
 
 
 def _masked(value: Any, keep: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,17 @@ def is_torch(file: str) -> bool:
 
 def op_name(node: Node) -> str:
     """Return the name by which rules know a node's op: in-place forms count as their plain form."""
-    if node.target is operator.getitem:
+    return _name_of(node.target)
+
+
+@cache
+def _name_of(target: Any) -> str:
+    if target is operator.getitem:
         return "getitem"
-    if isinstance(node.target, OpOverload):
-        namespace, _, name = node.target._schema.name.partition("::")
+    if isinstance(target, OpOverload):
+        namespace, _, name = target._schema.name.partition("::")
         return (name.rstrip("_") or name) if namespace == "aten" else f"{namespace}::{name}"
-    return str(getattr(node.target, "__name__", node.target))
+    return str(getattr(target, "__name__", target))
 
 
 def writes(node: Node) -> bool:

@@ -2,7 +2,8 @@
 
 Both are run with the network's own weights on the example inputs, and with perturbed weights on random inputs: an
 untrained head of zeros, a norm that scales by zero or a row of equal statistics would hide a wrong cut. Where one of
-these shows nothing, the other two pairings are run as well.
+these shows nothing, the other two pairings are run as well. Large random images have a quarter of the height and width
+of the example's where the network runs on these: which channels meet does not depend on the size.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from edgeprune.errors import PruneError
 from edgeprune.pruning.capture import FORWARD_ERRORS, checked_run, copied, first_line, run, run_with, tensors
+from edgeprune.pruning.perturbation import Perturbed, random_like, smaller
 from edgeprune.pruning.result import ProofReport
 from edgeprune.pruning.surgery import cut_tensors
 from edgeprune.values.recipe import PruneRecipe
@@ -132,13 +134,12 @@ def _compare_in_double(single: Found, claim: Claim, inputs: Sequence[Any], seed:
 
 def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
     generator = torch.Generator().manual_seed(seed)
-    example, noise = tuple(inputs), _random_like(inputs, generator)
+    example, noise = tuple(inputs), random_like(inputs, generator)
     own = _compared(claim, None, example)
     if own is None:
         checked_run(claim.dense, example)
-    shown = [own]
-    other = _perturbed(tensors(claim.dense), generator)
-    shown.append(_compared(claim, other, noise))
+    other = Perturbed(tensors(claim.dense), generator)
+    shown = [own, _agreed_on_smaller(claim, other, noise) or _compared(claim, other, noise)]
     if None in shown:
         # Silent or not defined there: noise, or other weights, may be what a model cannot be run with.
         shown += [_compared(claim, None, noise), _compared(claim, other, example)]
@@ -149,6 +150,20 @@ def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
             "Give example inputs on which the model answers.",
         )
     return max(absolute for absolute, _ in found), max(relative for _, relative in found), len(found)
+
+
+def _agreed_on_smaller(claim: Claim, state: Mapping[str, Tensor], batch: Sequence[Any]) -> tuple[float, float] | None:
+    """Return the differences on small images, a fraction of the work; None where these decide nothing.
+
+    That is where the graph, or the user's code, holds the size of an image as a number: only the full size is known
+    to run, and only there does a difference speak against the cut.
+    """
+    small = smaller(batch)
+    try:
+        found = None if small is None else _compared(claim, state, small)
+    except FORWARD_ERRORS:
+        return None
+    return found if found is not None and found[1] <= TOLERANCE else None
 
 
 def _compared(claim: Claim, state: Mapping[str, Tensor] | None, batch: Sequence[Any]) -> tuple[float, float] | None:
@@ -172,42 +187,10 @@ def _difference(found: list[Tensor], expected: list[Tensor]) -> tuple[float, flo
     for output, reference in zip(found, expected, strict=True):
         if not output.numel():
             continue
-        largest = float((output.double() - reference.double()).abs().max())
-        scale = float(reference.double().abs().max())
+        if not output.is_floating_point() or not reference.is_floating_point():
+            output, reference = output.double(), reference.double()
+        largest = float((output - reference).abs().max())
+        scale = float(reference.abs().max())
         absolute = max(absolute, largest)
         relative = max(relative, largest / scale if scale > 0 else (float("inf") if largest > 0 else 0.0))
     return absolute, relative
-
-
-def _random_like(inputs: Sequence[Any], generator: torch.Generator) -> tuple[Any, ...]:
-    """Return normal noise with each float input's own mean and spread; other inputs with their examples shuffled."""
-
-    def draw(value: Tensor) -> Tensor:
-        if value.is_floating_point() and value.numel():
-            spread = value.std() if value.numel() > 1 else value.abs().mean()
-            noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
-            return noise * (spread if spread > 0 else 1.0) + value.mean()
-        return value[torch.randperm(len(value), generator=generator)] if value.dim() else value
-
-    drawn: tuple[Any, ...] = tree_map_only(Tensor, draw, tuple(inputs))
-    return drawn
-
-
-def _perturbed(state: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """Return float tensors with every row and column scaled by its own factor, no zeros, and tied ones still tied."""
-    found: dict[int, Tensor] = {}
-    with torch.no_grad():
-        for tensor in state.values():
-            if id(tensor) not in found:
-                found[id(tensor)] = _scaled(tensor.detach(), generator) if tensor.is_floating_point() else tensor
-    return {name: found[id(tensor)] for name, tensor in state.items()}
-
-
-def _scaled(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    whole = int(tensor.count_nonzero()) == tensor.numel()
-    scaled = tensor if whole else tensor.masked_fill(tensor == 0, 0.1)
-    for dim, length in list(enumerate(tensor.shape))[:3]:
-        along = torch.rand(length, generator=generator, dtype=tensor.dtype) + 0.5
-        along = along.reshape([-1 if d == dim else 1 for d in range(tensor.dim())])
-        scaled = scaled * along if scaled is tensor else scaled.mul_(along)
-    return scaled

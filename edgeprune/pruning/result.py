@@ -65,7 +65,8 @@ class ProofReport:
         max_relative: Largest |Δ| divided by the largest magnitude of that output, over all comparisons.
         tolerance: What `max_relative` had to stay under.
         n_inputs: Batches compared: the example inputs on the network's own weights, and random inputs on perturbed
-            weights, so that a channel that happens to be silent is compared, too.
+            weights, so that a channel that happens to be silent is compared, too. Large random images are smaller than
+            the example's where the network runs on these.
         mode: "in_place" if the user's own module was sliced, "rewritten" if its exported graph was written again.
         dtype: "float32", or "float64" where rounding alone went over the tolerance.
         masked_norms: Norms across channels whose statistics now run over the channels that are left: there, a removed

@@ -33,7 +33,7 @@ def _sizes(model: nn.Module) -> tuple[int, int]:
     held = tensors(model)
     compressor = zlib.compressobj(LEVEL)
     raw, small = 0, 0
-    for name in dict.fromkeys(canonical_names(model).values()):
+    for name in dict.fromkeys(canonical_names(held).values()):
         data = np.ascontiguousarray(held[name].detach().numpy()).tobytes()
         raw += len(data)
         small += len(compressor.compress(data))

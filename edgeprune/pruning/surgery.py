@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -13,6 +14,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from edgeprune.errors import ModelError
 from edgeprune.pruning.bypass import remove
 from edgeprune.pruning.capture import canonical_names, copied, tensors
+from edgeprune.pruning.classes import Ids
+from edgeprune.pruning.perturbation import Perturbed, selected
 from edgeprune.pruning.zeroing import checked_masks, zero_entries
 from edgeprune.values.recipe import PruneRecipe, Slice
 
@@ -26,7 +29,7 @@ def cut(model: nn.Module, recipe: PruneRecipe) -> None:
         model: Changed; whole if the recipe does not fit it.
         recipe: What to cut.
     """
-    kept = kept_indices(recipe)
+    kept = _kept(recipe)
     held = tensors(model)
     for cut_ in recipe.cuts:
         for slice_ in cut_.slices:
@@ -51,8 +54,9 @@ def cut_copy(model: nn.Module, recipe: PruneRecipe) -> nn.Module:
     Returns:
         The copy.
     """
-    first, held = canonical_names(model), tensors(model)
-    sliced = _sliced(first, held, kept_indices(recipe))
+    held = tensors(model)
+    first = canonical_names(held)
+    sliced = _sliced(first, held, _kept(recipe))
     return copied(model, {id(held[name]): _like(held[name], value) for name, value in sliced.items()})
 
 
@@ -67,19 +71,34 @@ def set_attributes(model: nn.Module, recipe: PruneRecipe) -> None:
         model: Changed.
         recipe: What was cut.
     """
+    modules = dict(model.named_modules(remove_duplicate=False))
     for name, attribute, value in recipe.attributes:
-        setattr(model.get_submodule(name), attribute, value)
+        setattr(modules[name], attribute, value)
 
 
 def kept_indices(recipe: PruneRecipe) -> dict[tuple[str, int], list[int]]:
     """Return for each cut tensor dimension the indices that every group leaves there, ascending."""
-    kept: dict[tuple[str, int], list[int]] = {}
+    return {spot: indices.tolist() for spot, indices in _kept(recipe).items()}
+
+
+def _kept(recipe: PruneRecipe) -> dict[tuple[str, int], Ids]:
+    # The slices of a group mostly share what they keep: each such tuple is read once.
+    arrays: dict[int, Ids] = {}
+    slices: dict[tuple[str, int], list[Slice]] = {}
     for group in recipe.cuts:
         for slice_ in group.slices:
-            spot = (slice_.tensor, slice_.dim)
-            own = kept.get(spot)
-            kept[spot] = list(slice_.kept) if own is None else sorted(set(own).intersection(slice_.kept))
-    return kept
+            slices.setdefault((slice_.tensor, slice_.dim), []).append(slice_)
+            if id(slice_.kept) not in arrays:
+                arrays[id(slice_.kept)] = np.array(slice_.kept, dtype=np.int64)
+    return {spot: _in_all([arrays[id(s.kept)] for s in found], found[0].size) for spot, found in slices.items()}
+
+
+def _in_all(kept: list[Ids], size: int) -> Ids:
+    """Return the indices below `size` that are in each vector, ascending."""
+    if len(kept) == 1:
+        return kept[0]
+    times = np.bincount(np.concatenate(kept), minlength=size)
+    return np.flatnonzero(times == len(kept))
 
 
 def _check(held: Mapping[str, Tensor], slice_: Slice) -> None:
@@ -105,10 +124,10 @@ def _check_attribute(modules: Mapping[str, nn.Module], name: str, attribute: str
         )
 
 
-def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], list[int]]) -> None:
+def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], Ids]) -> None:
     """Slice each tensor once, and put it back under each of its names."""
-    first = canonical_names(model)
     held = tensors(model)
+    first = canonical_names(held)
     sliced = _sliced(first, held, kept)
     for name, base in first.items():
         if base in sliced:
@@ -116,14 +135,17 @@ def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], list[int]]) -> N
 
 
 def _sliced(
-    first: Mapping[str, str], held: Mapping[str, Tensor], kept: Mapping[tuple[str, int], list[int]]
+    first: Mapping[str, str], held: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Ids]
 ) -> dict[str, Tensor]:
-    sliced: dict[str, Tensor] = {}
-    for (name, dim), indices in kept.items():
+    indices: dict[str, dict[int, Tensor]] = {}
+    for (name, dim), left in kept.items():
         base = first[name]
-        value = sliced.get(base, held[base].detach())
-        sliced[base] = value.index_select(dim, torch.tensor(indices, device=value.device)).contiguous()
-    return sliced
+        places = indices.setdefault(base, {})
+        if dim not in places:  # else it is tied, and the same is cut under another name
+            places[dim] = torch.from_numpy(left)
+    if isinstance(held, Perturbed):
+        return {base: held.cut(base, places) for base, places in indices.items()}
+    return {base: selected(held[base].detach(), places) for base, places in indices.items()}
 
 
 def cut_tensors(model: nn.Module, state: Mapping[str, Tensor], recipe: PruneRecipe) -> dict[str, Tensor]:
@@ -137,12 +159,12 @@ def cut_tensors(model: nn.Module, state: Mapping[str, Tensor], recipe: PruneReci
     Returns:
         What they are in the pruned model, by name; those of removed modules included.
     """
-    first = canonical_names(model)
+    first = canonical_names(tensors(model))
     masks = {first[name]: mask for name, mask in checked_masks(model, recipe.zeros).items()}
     zeroed = {name: state[name].masked_fill(mask, 0) for name, mask in masks.items()}
-    held = {**state, **zeroed}
-    sliced = _sliced(first, held, kept_indices(recipe))
-    return {name: sliced.get(base, held[base]) for name, base in first.items()}
+    held = {**state, **zeroed} if zeroed else state  # tensors may be made when they are asked for
+    sliced = _sliced(first, held, _kept(recipe))
+    return {name: sliced[base] if base in sliced else held[base] for name, base in first.items()}
 
 
 def _put(model: nn.Module, name: str, old: Tensor, sliced: dict[str, Tensor], base: str) -> None:

@@ -35,7 +35,7 @@ class Trace:
         doubts: Places that may count channels by a number in the user's Python code, and the channels that they count.
         baked: Places whose module cannot follow fewer channels, with the reason as the key, and these channels.
         unknown: Ops without a rule that channels met, with their lines; in order, as keys.
-        here: The op being walked and its line, for reasons.
+        at: The node being walked, or what to call the place instead.
     """
 
     heads: str = "width"
@@ -50,15 +50,20 @@ class Trace:
     doubts: dict[str, Ids] = field(default_factory=dict)
     baked: dict[str, Ids] = field(default_factory=dict)
     unknown: dict[str, None] = field(default_factory=dict)
-    here: str = ""
+    at: Node | str = ""
 
-    def enter(self, node: Node) -> None:
-        """Begin with a node: later reasons name it."""
-        self.here = place_of(node)
+    @property
+    def here(self) -> str:
+        """The op being walked and its line, for reasons."""
+        return self.at if isinstance(self.at, str) else place_of(self.at)
+
+    def enter(self, place: Node | str) -> None:
+        """Begin with a node, or another place: later reasons name it."""
+        self.at = place
 
     def union(self, left: Ids, right: Ids) -> None:
         """Let ids at equal positions go together or not at all; what meets 0 stays."""
-        self.classes.union(left, right, f"meets channels that stay, in {self.here}")
+        self.classes.union(left, right, lambda: f"meets channels that stay, in {self.here}")
 
     def freeze(self, value: Labels | Ids, why: str) -> None:
         """Keep ids, or all ids of a tensor, whole.
@@ -68,7 +73,7 @@ class Trace:
             why: What the op does to them, for the report.
         """
         for ids in value.axes.values() if isinstance(value, Labels) else [value]:
-            self.classes.freeze(ids, f"{why} {self.here}")
+            self.classes.freeze(ids, lambda: f"{why} {self.here}")
 
     def freeze_axes(self, value: Labels, dims: Sequence[int], why: str) -> Labels:
         """Keep the ids along some dimensions.
@@ -81,10 +86,11 @@ class Trace:
         Returns:
             The labels without those dimensions.
         """
-        for dim in dims:
-            self.freeze(value.ids(dim), why)
-            value = value.without(dim)
-        return value
+        places = {dim % len(value.shape) for dim in dims}
+        frozen = [ids for dim, ids in value.axes.items() if dim in places]
+        for ids in frozen:
+            self.freeze(ids, why)
+        return value.without(*places) if frozen else value
 
     def doubt(self, ids: Ids) -> None:
         """Note that the op may stand for a fixed number of the channels `ids`, however many there are left."""

@@ -60,13 +60,13 @@ def _placeholder(
         trace.state[name] = Labels(shape, axes)
         if isinstance(module, nn.MultiheadAttention):
             # It checks its one width against all of its sides; only a graph written again can cut them apart.
-            trace.here = f"nn.MultiheadAttention {owner!r}"
+            trace.enter(f"nn.MultiheadAttention {owner!r}")
             trace.bake(trace.state[name], "belongs to")
     return trace.state[name]
 
 
 def _freeze_outputs(trace: Trace, node: Node) -> None:
-    trace.here = "a model output"
+    trace.enter("a model output")
     for value in tree_leaves(_labelled(trace, node.args)):
         if isinstance(value, Labels):
             trace.freeze(value, "reaches")

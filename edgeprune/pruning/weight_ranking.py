@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ModelError, PruneError, UnknownName, UsageError
-from edgeprune.pruning.capture import canonical_names
+from edgeprune.pruning.capture import canonical_names, tensors
 from edgeprune.pruning.criteria import layer_adaptive
 from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.exclusion import ancestors
@@ -78,7 +78,7 @@ def plan_weights(
 
 def _weights(model: nn.Module) -> list[str]:
     # Tensors with two dimensions or more, tied ones once: biases and norms are few, and shift what they touch.
-    first = canonical_names(model)
+    first = canonical_names(tensors(model))
     return [n for n, p in model.named_parameters() if p.dim() >= 2 and p.is_floating_point() and first[n] == n]
 
 

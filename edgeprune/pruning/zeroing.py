@@ -72,7 +72,8 @@ def checked_masks(model: nn.Module, zeros: Iterable[Zeros]) -> dict[str, Tensor]
     Raises:
         ModelError: The model has no such tensor, or one of another shape.
     """
-    held = tensors(model)
+    zeros = tuple(zeros)
+    held = tensors(model) if zeros else {}
     for each in zeros:
         found = tuple(held[each.tensor].shape) if each.tensor in held else None
         if found != each.shape:

@@ -27,13 +27,16 @@ X = torch.randn(2, 3, 8, 8)
 
 def proof_of(model: nn.Module, recipe: PruneRecipe, true_recipe: PruneRecipe):
     """Prove `recipe` against the network masked as `true_recipe` says."""
-    captured = capture(model, (X,))
+    return prove(Claim(model, replay(model, recipe), masked_as(model, X, true_recipe), recipe), (X,), 0)
+
+
+def masked_as(model: nn.Module, x: torch.Tensor, recipe: PruneRecipe) -> MaskedNetwork:
+    captured = capture(model, (x,))
     trace = walk(model, captured)
-    kept = {cut.name: cut.kept for cut in true_recipe.cuts}
+    kept = {cut.name: cut.kept for cut in recipe.cuts}
     groups = channel_groups(trace, Evidence(model, None))
     removed = [np.delete(group.roots, kept[group.name]) for group in groups if group.name in kept]
-    masked = MaskedNetwork(captured, trace, trace.gone(np.concatenate(removed)))
-    return prove(Claim(model, replay(model, recipe), masked, recipe), (X,), 0)
+    return MaskedNetwork(captured, trace, trace.gone(np.concatenate(removed)))
 
 
 def shifted(recipe: PruneRecipe, tensor: str, dim: int) -> PruneRecipe:

@@ -9,8 +9,10 @@ from torch.fx import Node
 
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import shape_of
-from edgeprune.pruning.rules.rule import Rule, Rules
+from edgeprune.pruning.rules.rule import Rule, Rules, skip_masked
 from edgeprune.pruning.trace import Trace
+
+_MANY_ROWS = 16
 
 
 def _linear(trace: Trace, node: Node, x: Labels, weight: Labels, bias: Labels | None = None) -> Labels:
@@ -94,8 +96,17 @@ def _embedding(trace: Trace, node: Node, weight: Labels, indices: Labels, *optio
     return Labels(shape, {len(shape) - 1: weight.ids(1)})
 
 
+def _skipping(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
+    # For a few rows, picking columns of the weight takes longer than multiplying all of them.
+    x, weight = arguments[:2]
+    rows = x.numel() // max(1, x.shape[-1])
+    if keep[0] is None or keywords or weight.dim() < 2 or rows < _MANY_ROWS:
+        return None
+    return skip_masked(op, arguments, x.dim() - 1, keep[0])
+
+
 RULES: Rules = {
-    "linear": Rule(_linear, masks=((0, 1),)),
+    "linear": Rule(_linear, masks=((0, 1),), skipping=_skipping),
     "matmul": Rule(_matmul, masks=(0, 1)),
     "mm": Rule(_matmul, masks=(0, 1)),
     "bmm": Rule(_matmul, masks=(0, 1)),

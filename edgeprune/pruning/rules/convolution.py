@@ -11,7 +11,7 @@ from torch.fx import Node
 from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import shape_of
-from edgeprune.pruning.rules.rule import Rule, Rules
+from edgeprune.pruning.rules.rule import Rule, Rules, skip_masked
 from edgeprune.pruning.trace import Trace
 
 
@@ -88,8 +88,16 @@ def _single(own: Ids, arriving: Ids) -> Ids:
     return arriving if len(own) == 1 else own
 
 
+def _skipping(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
+    # Not for groups: there, the weight's second dimension is shorter than the input's.
+    if keep[0] is None or keywords:
+        return None
+    x, weight = arguments[:2]
+    return skip_masked(op, arguments, x.dim() - weight.dim() + 1, keep[0])
+
+
 RULES: Rules = {
-    **{f"conv{n}d": Rule(_forward, masks=((0, 1),)) for n in (1, 2, 3)},
+    **{f"conv{n}d": Rule(_forward, masks=((0, 1),), skipping=_skipping) for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": Rule(_transposed, masks=((0, 1),)) for n in (1, 2, 3)},
     "convolution": Rule(_general, masks=((0, 1),)),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import Node
@@ -20,9 +21,9 @@ from edgeprune.pruning.trace import Trace
 
 def _per_channel(trace: Trace, node: Node, x: Labels, *arguments: Any) -> Labels:
     # Batch and instance norm: all their vectors run along dimension 1.
-    vectors = [value for value in arguments if isinstance(value, Labels)]
-    for vector in vectors:
-        trace.union(vector.ids(0), x.ids(1))
+    vectors = [value.ids(0) for value in arguments if isinstance(value, Labels)]
+    if vectors:
+        trace.union(np.stack(vectors), x.ids(1))
     spatial = [dim for dim in range(len(x.shape)) if dim != 1]
     x = trace.freeze_axes(x, spatial, "is normalised over by")
     trace.follow(node, x.ids(1))

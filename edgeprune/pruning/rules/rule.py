@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -20,12 +22,34 @@ class Rule:
         reference: Called with the op, its arguments, its keywords and, for each argument, its keep mask or None;
             returns the result over what is kept, or None where nothing across which the op works is removed. Only
             for ops to which a zero is not the same as nothing, such as norms.
+        skipping: Called like `reference`; returns what the op gives with masked arguments, but without multiplying
+            by their zeros, or None where this would not be faster.
     """
 
     trace: Callable[..., Any]
     masks: tuple[int | tuple[int, ...], ...] = ()
     reference: Callable[..., Any] | None = None
+    skipping: Callable[..., Any] | None = None
 
 
 Rules = Mapping[str, Rule]
 """ATen name, without overload and in-place underscore, to its rule."""
+
+
+def skip_masked(op: Any, arguments: list[Any], axis: int, keep: Tensor) -> Any:
+    """Sum a product of an input and a weight over the indices of the input that are kept.
+
+    Args:
+        op: Takes the input and the weight first, and sums over dimension 1 of the weight.
+        arguments: Of the op.
+        axis: Of the input, along which it sums.
+        keep: Mask that broadcasts over the input.
+
+    Returns:
+        What the op gives for a masked input; None if the mask varies along another dimension, or keeps nothing.
+    """
+    x, weight, *rest = arguments
+    kept = keep.ravel().nonzero().ravel()
+    if keep.numel() != keep.shape[axis] or weight.shape[1] != x.shape[axis] or not len(kept):
+        return None
+    return op(x.index_select(axis, kept), weight.index_select(1, kept), *rest)
