@@ -26,7 +26,8 @@ randomised where they are zero; half of the channels of every group by L1 norm, 
 
 Both sides first prune a tiny network, untimed, so that imports and torch's first calls count for neither. Then each
 prunes three fresh copies of the network, one after the other, and the median counts; a prune of more than 20 s is not
-repeated. Seconds are CPU seconds of the process, which other work on the machine disturbs least.
+repeated. Seconds are CPU seconds of the process, which other work on the machine disturbs least; where a side gave no
+answer in its time limit, they are that limit.
 
 - *In place* means that the user's own class runs with its tensors cut, *rewritten* that its exported graph was written
   again.
@@ -62,9 +63,9 @@ def _cells(name: str, sides: Sides) -> list[str]:
         _left(ours),
         _left(theirs),
         ", ".join(dict.fromkeys(op.split(" ")[0] for op in ours.get("unknown_ops", []))) or "none",
-        f"{ours['export_s']:.1f}" if "export_s" in ours else "",
-        f"{beyond_export(ours):.1f}" if ours else "",
-        f"{theirs['s']:.1f}" if theirs else "",
+        f"{ours['export_s']:.2f}" if "export_s" in ours else "",
+        f"{beyond_export(ours):.2f}" if ours else "",
+        f"{theirs['s']:.2f}" if theirs else "",
     ]
 
 
