@@ -78,7 +78,7 @@ class FinetuneConfig:
     """[finetune]: how accuracy is won back after a prune.
 
     Attributes:
-        epochs: Passes over the training data; 0 only recalibrates batch norm.
+        epochs: Passes over the training data; 0 only refits and recalibrates batch norm.
         trainer: "module:callable" (model, teacher, data) -> None in place of the built-in loop; None for the latter.
         optimizer: "sgd" or "adamw".
         learning_rate: At the start; it falls by half a cosine.
@@ -88,6 +88,7 @@ class FinetuneConfig:
         seed: Of the loop.
         sparsity_weight: Of the L1 norm of batch norm's scales in the loss (network slimming), in training before a
             cut; 0 leaves it out.
+        refit_batches: Batches from which the layers after a cut are refit before the first epoch; 0 leaves that out.
     """
 
     epochs: Annotated[int, Within(low=0)] = 1
@@ -99,6 +100,7 @@ class FinetuneConfig:
     recalibration_batches: Annotated[int, Within(low=0)] = 16
     seed: Annotated[int, Within(low=0)] = 0
     sparsity_weight: Annotated[float, Within(low=0)] = 0.0
+    refit_batches: Annotated[int, Within(low=0)] = 16
 
 
 @dataclass(frozen=True, slots=True)

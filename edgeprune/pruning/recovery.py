@@ -1,4 +1,4 @@
-"""Win back accuracy after a cut: fine-tuning with distillation, and batch-norm recalibration."""
+"""Win back accuracy after a cut: refitting, fine-tuning with distillation, and batch-norm recalibration."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from edgeprune.errors import UsageError
 from edgeprune.pruning.evidence import checked_loss, cross_entropy, logits_of
 from edgeprune.pruning.keeping import zeros_kept
+from edgeprune.pruning.refitting import refit
 from edgeprune.values.batch import batches
 from edgeprune.values.event import Event, Listener, ignore
 from edgeprune.values.recipe import PruneRecipe
@@ -34,7 +35,7 @@ def finetune(
     *,
     recipe: PruneRecipe | None = None,
 ) -> None:
-    """Train a pruned model in place, then re-estimate its batch-norm statistics.
+    """Refit a pruned model in place, train it, then re-estimate its batch-norm statistics.
 
     The loss is (1 − d) · cross-entropy + d · T² · KL(teacher ‖ student) + s · Σ|γ| at temperature T, with d the spec's
     `distillation_ratio`, s its `sparsity_weight` and γ the scales of all batch norms. The same seed, data and model
@@ -46,7 +47,8 @@ def finetune(
         train: Loader of (inputs, class indices) that can be read more than once.
         spec: Epochs, optimizer, distillation, recalibration, seed.
         listener: Hears of each epoch.
-        recipe: What led to the model: the zeros that it names stay zero. None lets every weight move.
+        recipe: What led to the model: the zeros that it names stay zero, and the layers that read what it cut are
+            refit to the teacher first. None lets every weight move, from where it is.
 
     Source:
         Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, arXiv:1503.02531, for the
@@ -58,6 +60,7 @@ def finetune(
     with zeros, _modes_kept(model), _modes_kept(teacher), torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         teacher.eval()
+        refit(model.eval(), teacher, recipe or PruneRecipe(()), train, spec.refit_batches)
         if spec.epochs:
             _train(model, teacher, train, spec, listener)
         recalibrate(model, train, spec.recalibration_batches)

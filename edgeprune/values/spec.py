@@ -146,7 +146,7 @@ class FinetuneSpec:
     """How the built-in loop wins back accuracy.
 
     Attributes:
-        epochs: Passes over the training data; 0 only recalibrates batch norm.
+        epochs: Passes over the training data; 0 only refits and recalibrates batch norm.
         optimizer: "sgd" (momentum 0.9) or "adamw"; the learning rate falls by half a cosine.
         learning_rate: At the start.
         distillation_ratio: Share of the loss that comes from the dense teacher's soft targets, in [0, 1].
@@ -154,6 +154,8 @@ class FinetuneSpec:
         recalibration_batches: Training batches from which batch norm's running statistics are re-estimated.
         seed: Of the loop.
         sparsity_weight: Of the L1 norm of batch norm's scales in the loss (network slimming); 0 leaves it out.
+        refit_batches: Training batches from which the layers after a cut are refit before the first epoch; 0 leaves
+            that out.
     """
 
     epochs: int = 1
@@ -164,6 +166,7 @@ class FinetuneSpec:
     recalibration_batches: int = 16
     seed: int = 0
     sparsity_weight: float = 0.0
+    refit_batches: int = 16
 
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity_weight < math.inf:
