@@ -25,7 +25,7 @@ def prune(
         float | None, typer.Option(help="Likewise, as a share of each tensor's largest weight.")
     ] = None,
     nm: Annotated[str | None, typer.Option(help="Pattern such as 2:4: of every 4 weights keep 2 (weight).")] = None,
-    target: Annotated[str | None, typer.Option(help='Such as "latency <= 0.5x"; only a search can.')] = None,
+    target: Annotated[str | None, typer.Option(help='Such as "params <= 0.25x" (channel).')] = None,
     scope: Annotated[
         str, typer.Option(help="Rank all together (global), each alone (local), or isomorphic.")
     ] = "global",

@@ -12,11 +12,12 @@ from torch import nn
 
 from edgeprune.errors import ModelError, PruneError, UsageError
 from edgeprune.pruning.allocation import allocate
-from edgeprune.pruning.capture import capture
+from edgeprune.pruning.budget import ratio_for
+from edgeprune.pruning.capture import Captured, capture
 from edgeprune.pruning.carving import Selection
 from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.composition import composed
-from edgeprune.pruning.cost import batch_size
+from edgeprune.pruning.cost import batch_size, count_params
 from edgeprune.pruning.criteria import CRITERIA, Criterion, NotApplicable, Scores
 from edgeprune.pruning.cutting import Cutting
 from edgeprune.pruning.evidence import Evidence
@@ -31,7 +32,7 @@ from edgeprune.pruning.trace import Trace
 from edgeprune.pruning.walk import walk
 from edgeprune.values.event import Event, Listener
 from edgeprune.values.recipe import PruneRecipe
-from edgeprune.values.spec import PruneSpec
+from edgeprune.values.spec import PruneSpec, parse_target
 
 Choose: TypeAlias = Callable[[Sequence[ChannelGroup], Sequence[Scores], Sequence[int], float, PruneSpec], Sequence[Ids]]
 """Groups that may lose channels, their scores, their widths before any pruning, the share of channels to be gone in
@@ -106,7 +107,7 @@ def prune_channels(
 
     Args:
         model: In eval mode, and known to run; left as it is.
-        spec: With a ratio.
+        spec: With a ratio, or with a target for the parameters.
         example_inputs: Positional arguments of its forward.
         calibration: For criteria that need data.
         listener: Hears of each step.
@@ -116,17 +117,23 @@ def prune_channels(
         The smaller model.
 
     Raises:
-        UsageError: The spec gives no ratio.
+        UsageError: The spec gives neither.
+        PruneError: The target cannot be reached.
     """
-    if spec.ratio is None:
-        raise UsageError("The method 'channel' takes a ratio.", "Give ratio=0.5, the share of channels to remove.")
     task = Task(spec, example_inputs, calibration, CRITERIA.load(spec.criterion))
-    subject = f"{spec.criterion} {spec.ratio:g}"
+    most = _most_params(model, spec)
+    final = spec.ratio if most is None else _ratio_for(model, task, most, {})
+    if final is None:
+        advice = 'Give ratio=0.5, the share of channels to remove, or target="params <= 0.25x".'
+        raise UsageError("The method 'channel' takes a ratio or a target.", advice)
+    subject = f"{spec.criterion} {final:g}"
     widths: dict[str, int] = {}
     recipe = PruneRecipe(())
     steps: list[Step] = []
-    for number, ratio in enumerate(amounts(spec.ratio, spec.steps, spec.schedule), start=1):
+    for number, ratio in enumerate(amounts(final, spec.steps, spec.schedule), start=1):
         listener(Event("prune", subject, number - 1, spec.steps, "steps"))
+        if most is not None and 1 < number == spec.steps:  # the training between the steps has changed the ranking
+            ratio = _ratio_for(model, task, most, widths)
         step = cut_channels(model, task, ratio, widths)
         model, recipe = step.model, composed(recipe, step.recipe)
         steps.append(step)
@@ -135,6 +142,21 @@ def prune_channels(
             recover(model, recipe)
     listener(Event("prune", subject, spec.steps, spec.steps, "steps", f"{spec.steps} of {spec.steps} cuts proved"))
     return PruneResult(model, recipe, channel_rows(steps, batch_size(example_inputs)), worst_proof(steps))
+
+
+def _most_params(model: nn.Module, spec: PruneSpec) -> float | None:
+    return None if spec.target is None else parse_target(spec.target)[1] * count_params(model)
+
+
+def _ratio_for(model: nn.Module, task: Task, most: float, widths: Mapping[str, int]) -> float:
+    trace, groups = _groups(model, task, capture(model, task.inputs))
+    return ratio_for(model, most, lambda ratio: _plan(trace, groups, task, ratio, widths).selection)
+
+
+def _groups(model: nn.Module, task: Task, captured: Captured) -> tuple[Trace, list[ChannelGroup]]:
+    trace = walk(model, captured, task.spec.heads)
+    evidence = Evidence(model, task.calibration, task.spec.seed)
+    return trace, [_excluded(group, task.spec) for group in channel_groups(trace, evidence)]
 
 
 class NothingToCut(PruneError):
@@ -159,9 +181,7 @@ def cut_channels(model: nn.Module, task: Task, ratio: float, widths: Mapping[str
         NotMasked: It computes something else than it should, and no group is in doubt.
     """
     captured = capture(model, task.inputs)
-    trace = walk(model, captured, task.spec.heads)
-    evidence = Evidence(model, task.calibration, task.spec.seed)
-    groups = [_excluded(group, task.spec) for group in channel_groups(trace, evidence)]
+    trace, groups = _groups(model, task, captured)
     rewrite = task.spec.rewrite
     while True:
         plan = _plan(trace, groups, task, ratio, widths)

@@ -17,7 +17,7 @@ from edgeprune.pruning.keeping import Recover, between_steps
 from edgeprune.pruning.result import PruneResult
 from edgeprune.registry import Registry
 from edgeprune.values.event import Listener, ignore
-from edgeprune.values.spec import PruneSpec
+from edgeprune.values.spec import PruneSpec, parse_target
 
 METHODS = Registry(
     "pruning method",
@@ -55,7 +55,7 @@ def prune(
         The pruned copy, its recipe, a report of every group, and the proof.
 
     Raises:
-        UsageError: This version has no such method, or the spec aims at a measured target.
+        UsageError: This version has no such method, or it cannot aim at the spec's target.
         ModelError: Model and example inputs do not fit together, or give NaN.
         PruneError: The model cannot be captured, nothing can be pruned, or the result was not proved.
     """
@@ -63,11 +63,7 @@ def prune(
         raise UsageError(
             f"This version cannot prune by the method {spec.method!r}.", f"Available: {', '.join(METHODS)}."
         )
-    if spec.target is not None:
-        raise UsageError(
-            f"A prune by itself cannot aim at {spec.target!r}: what it takes is measured on a board.",
-            "Give an amount such as ratio=0.5, or run `edgeprune search` with several ratios.",
-        )
+    _check_target(spec)
     inputs = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     _check_tensors(model, inputs)
     check_patterns(model, spec.exclude)
@@ -85,6 +81,16 @@ def prune(
     for name, module in result.model.named_modules():
         module.training = modes.get(name, model.training)
     return result
+
+
+def _check_target(spec: PruneSpec) -> None:
+    if spec.target is None:
+        return
+    step = "Give an amount such as ratio=0.5, or run `edgeprune search` with several ratios."
+    if parse_target(spec.target)[0] != "params":
+        raise UsageError(f"A prune by itself cannot aim at {spec.target!r}: that is measured on a board.", step)
+    if spec.method != "channel":
+        raise UsageError(f"The method {spec.method!r} cannot aim at {spec.target!r}.", step)
 
 
 @contextmanager

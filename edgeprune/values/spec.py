@@ -14,6 +14,7 @@ AMOUNTS = ("ratio", "sparsity", "threshold", "relative_threshold", "nm", "target
 SCOPES = ("global", "local", "isomorphic")
 HEADS = ("width", "whole")
 SCHEDULES = ("linear", "cubic", "exponential")
+TARGETS = ("params", "latency", "energy", "size", "memory")
 WEIGHT_CRITERIA = ("l1", "l2", "taylor", "hessian", "lamp", "random")
 """Criteria that rank single weights."""
 OWN_CRITERIA = {"layer": "layer_loss", "connection": "connection"}
@@ -34,7 +35,7 @@ class PruneSpec:
         threshold: Absolute threshold θ: weights with |w| < θ go.
         relative_threshold: α: weights with |w| < α·max|w| of their tensor go.
         nm: Pattern "N:M": of every M weights in a row, N stay.
-        target: Bound on a measured quantity, such as "latency <= 0.5x".
+        target: Bound on a quantity as a share of the dense network's, such as "params <= 0.25x".
         scope: "global" ranks all groups together, "local" takes the same share from each, "isomorphic" takes the same
             share from each set of groups of equal structure and ranks within it.
         steps: Number of prunes in which the amount is reached; fine-tuning may run between them.
@@ -100,6 +101,8 @@ class PruneSpec:
             raise UsageError(f"relative_threshold {self.relative_threshold} is outside (0, 1].", step)
         if self.nm is not None:
             parse_nm(self.nm)
+        if self.target is not None:
+            parse_target(self.target)
         unbounded = self.threshold is not None or self.relative_threshold is not None
         if unbounded and self.steps > 1 and self.schedule == "exponential":
             raise UsageError(
@@ -139,6 +142,27 @@ def parse_nm(pattern: str) -> tuple[int, int]:
     if not 1 <= kept < block:
         raise UsageError(f"{pattern!r} is no N:M pattern.", 'Give one such as "2:4": of every 4 weights, 2 stay.')
     return kept, block
+
+
+def parse_target(text: str) -> tuple[str, float]:
+    """Read a target such as "params <= 0.25x".
+
+    Args:
+        text: "QUANTITY <= SHAREx".
+
+    Returns:
+        The quantity, one of `TARGETS`, and the share of the dense network's, in (0, 1).
+
+    Raises:
+        UsageError: It is no target.
+        UnknownName: There is no such quantity.
+    """
+    found = re.fullmatch(r"\s*(\w+)\s*<=\s*(\d*\.?\d+)x\s*", text)
+    if found is None or not 0 < float(found[2]) < 1:
+        raise UsageError(f"{text!r} is no target.", 'Give a share of the dense network\'s, such as "params <= 0.25x".')
+    if found[1] not in TARGETS:
+        raise UnknownName("quantity of a target", found[1], TARGETS)
+    return found[1], float(found[2])
 
 
 @dataclass(frozen=True, slots=True)
