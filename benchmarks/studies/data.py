@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,28 @@ class Data:
         """
         order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(seed))
         return [(self.x[part], self.y[part]) for part in order.split(size) if len(part) == size]
+
+
+@dataclass(slots=True)
+class Shuffled:
+    """A loader of the training examples, in a new order in every epoch.
+
+    Attributes:
+        examples: Where they come from.
+        size: Examples in a batch; a smaller rest is left out.
+        epoch: Times that it was read; the seed of the next order.
+    """
+
+    examples: Data
+    size: int
+    epoch: int = 0
+
+    def __len__(self) -> int:
+        return len(self.examples.x) // self.size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.epoch += 1
+        return iter(self.examples.batches(self.size, self.epoch))
 
 
 def images(folder: Path, count: int) -> Data:

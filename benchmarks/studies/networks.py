@@ -48,3 +48,51 @@ def motion() -> nn.Module:
         nn.Sequential(nn.Conv1d(a, b, 5, 2, 2, bias=False), nn.BatchNorm1d(b), nn.ReLU()) for a, b in pairwise(widths)
     ]
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(128, 6))
+
+
+class _Spoken(nn.Module):
+    def __init__(self, mels: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(mels, width, batch_first=True)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, shape (n, classes), of features, shape (n, frames, mels)."""
+        heard: Tensor = self.gru(x)[0]
+        logits: Tensor = self.head(heard[:, -1])
+        return logits
+
+
+def speech() -> nn.Module:
+    """Return a recurrent network: (n, frames, 20) -> (n, 10)."""
+    return _Spoken(20, 96, 10)
+
+
+def article() -> nn.Module:
+    """Return a CNN of 2.8 million parameters: (n, 1, 28, 28) -> (n, 10)."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 64, 3), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(9216, 304), nn.ReLU(), nn.Dropout(0.25), nn.Linear(304, 10),
+    )  # fmt: skip
+
+
+def vgg16() -> nn.Module:
+    """Return VGG16 with batch norm for small images: (n, 1, 28, 28) -> (n, 10).
+
+    Source:
+        Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1, column D, arXiv:1409.1556.
+    """
+    blocks = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+    layers: list[nn.Module] = []
+    into = 1
+    for index, (width, count) in enumerate(blocks):
+        for _ in range(count):
+            layers.append(_conv(into, width))
+            into = width
+        if index < len(blocks) - 1:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 10),
+    )  # fmt: skip
