@@ -2,7 +2,7 @@
 
     python benchmarks/studies/equal_budget.py DATA RESULTS [--processes N] [--study FILE]
 
-With seed 0 Torch-Pruning runs every criterion in both scopes; for each cell the four that are best on the test go on to
+With seed 0 Torch-Pruning runs every criterion in both scopes; for each cell the three that are best on the test go on to
 the other seeds. Results are kept in the folder RESULTS: a run that was killed goes on where it stopped. About an hour
 on two cores. Needs torch-pruning.
 """
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 NAMES = ("motion", "fashion", "mnist")
 SHARES = (0.5, 0.25, 0.1)
 SEEDS = range(5)
-FINALISTS = 4
+FINALISTS = 3
 OURS = tuple(f"ours taylor {scope} {how}" for scope in ("global", "local") for how in ("refit", "as cut"))
 CRITERIA = ("l1", "l2", "taylor", "hessian", "bn_scale", "lamp", "fpgm")
 THEIRS = tuple(f"theirs {criterion} {scope}" for criterion in CRITERIA for scope in ("global", "local"))

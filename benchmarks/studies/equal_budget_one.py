@@ -60,7 +60,7 @@ class Task:
 
 TASKS = {
     "mnist": Task(lambda folder: data.images(folder / data.MNIST, 20000), networks.mnist, 3, 2),
-    "fashion": Task(lambda folder: data.images(folder / data.FASHION, 10000), networks.fashion, 6, 3),
+    "fashion": Task(lambda folder: data.images(folder / data.FASHION, 6000), networks.fashion, 6, 3),
     "motion": Task(lambda folder: data.motion(folder / data.HAPT), networks.motion, 10, 5),
 }
 
