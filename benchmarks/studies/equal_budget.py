@@ -2,9 +2,9 @@
 
     python benchmarks/studies/equal_budget.py DATA RESULTS [--processes N] [--study FILE]
 
-With seed 0 Torch-Pruning runs every criterion in both scopes; for each cell the three that are best on the test go on to
-the other seeds. Results are kept in the folder RESULTS: a run that was killed goes on where it stopped. About an hour
-on two cores. Needs torch-pruning.
+With seed 0 Torch-Pruning runs every criterion in both scopes; for each cell the three that are best on the test go on
+to the other seeds. Results are kept in the folder RESULTS: a run that was killed goes on where it stopped. About an
+hour on two cores. Needs torch-pruning.
 """
 
 from __future__ import annotations

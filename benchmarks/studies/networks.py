@@ -96,3 +96,61 @@ def vgg16() -> nn.Module:
         *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 10),
     )  # fmt: skip
+
+
+def _conv6(into: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(out), nn.ReLU6()
+    )
+
+
+class _Inverted(nn.Module):
+    def __init__(self, into: int, out: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = into * expansion
+        self.conv = nn.Sequential(
+            *([_conv6(into, inner)] if expansion > 1 else []), _conv6(inner, inner, 3, stride, inner),
+            nn.Conv2d(inner, out, 1, bias=False), nn.BatchNorm2d(out),
+        )  # fmt: skip
+        self.residual = stride == 1 and into == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
+        found: Tensor = self.conv(x)
+        return x + found if self.residual else found
+
+
+class _MobileNetV2(nn.Module):
+    SETTINGS = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks, into = [], 32
+        for expansion, width, count, stride in self.SETTINGS:
+            for index in range(count):
+                blocks.append(_Inverted(into, width, stride if index == 0 else 1, expansion))
+                into = width
+        self.features = nn.Sequential(_conv6(3, 32, 3, 2), *blocks, _conv6(320, 1280))
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, 1000))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, shape (n, 1000)."""
+        logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
+        return logits
+
+
+def mobilenet_v2() -> nn.Module:
+    """Return MobileNetV2 with torchvision's names of parameters: (n, 3, 224, 224) -> (n, 1000).
+
+    Source:
+        Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2, arXiv:1801.04381.
+    """
+    return _MobileNetV2()
