@@ -20,10 +20,10 @@ STUDY_RESULTS ?= ../edgeprune-studies/results
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench zoo study-data equal-budget article-mnist article-vgg16 sensors-study trained-study retrain lock clean
+.PHONY: help setup demo test test-slow test-all check bench zoo study-data equal-budget sensors-study trained-study retrain lock clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the environment in .venv
 
@@ -77,7 +77,9 @@ $(STUDY_DATA)/.ready:
 equal-budget: $(ZOO_VENV)/.ready $(STUDY_DATA)/.ready ## compare accuracy at equal budget with Torch-Pruning; resumes
 	$(ZOO_VENV)/bin/python benchmarks/studies/equal_budget.py $(STUDY_DATA) $(STUDY_RESULTS)/equal-budget --study docs/studies/equal-budget.md
 
-article-mnist article-vgg16: article-%: $(VENV)/.ready $(STUDY_DATA)/.ready
+article-mnist: $(VENV)/.ready $(STUDY_DATA)/.ready ## the experiment that this project starts from, made anew
+article-vgg16: $(VENV)/.ready $(STUDY_DATA)/.ready ## VGG16 by threshold, by layer and by structure
+article-%:
 	$(ONE_THREAD) $(BIN)/python benchmarks/studies/article.py $* $(STUDY_DATA) $(STUDY_RESULTS)/article --study docs/studies/article-$*.md
 
 sensors-study: $(VENV)/.ready $(STUDY_DATA)/.ready ## a 1-D CNN and a GRU; needs espeak-ng
