@@ -90,11 +90,7 @@ def channel_groups(trace: Trace, evidence: Evidence) -> list[ChannelGroup]:
     Returns:
         Groups that some weight produces.
     """
-    spots = [
-        _Spot(name, dim, len(ids), trace.classes.roots(ids), (name, dim) in trace.producers)
-        for name, labels in trace.state.items()
-        for dim, ids in labels.axes.items()
-    ]
+    spots = _alike(trace)
     kinds, members = _kinds(trace, spots)
     order = {spot: position for position, spot in enumerate(trace.producers)}
     found = [
@@ -133,12 +129,12 @@ _Piece = tuple[_Spot, Ids]
 """A spot and the indices there that belong to one group, ascending."""
 
 
-def _kinds(trace: Trace, spots: list[_Spot]) -> tuple[Ids, int]:
+def _kinds(trace: Trace, spots: list[list[_Spot]]) -> tuple[Ids, int]:
     # Refine one partition of all classes spot by spot: in the end, two classes have the same kind if they stand
     # equally often in the same spots and are frozen for the same reason.
     kinds = np.zeros(len(trace.classes), dtype=np.int64)
     count = 1
-    for alike in _alike(spots):
+    for alike in spots:
         roots, times = np.unique(alike[0].roots, return_counts=True)
         pairs, renamed = np.unique(kinds[roots] * (alike[0].size + 1) + times, return_inverse=True)
         kinds[roots] = count + renamed
@@ -150,10 +146,10 @@ def _kinds(trace: Trace, spots: list[_Spot]) -> tuple[Ids, int]:
     return kinds, len(pairs)
 
 
-def _pieces(spots: list[_Spot], kinds: Ids, count: int) -> list[list[_Piece]]:
+def _pieces(spots: list[list[_Spot]], kinds: Ids, count: int) -> list[list[_Piece]]:
     """Return for each kind where its indices are."""
     pieces: list[list[_Piece]] = [[] for _ in range(count)]
-    for alike in _alike(spots):
+    for alike in spots:
         own = kinds[alike[0].roots]
         order = np.argsort(own, kind="stable")
         present, starts = np.unique(own[order], return_index=True)
@@ -162,11 +158,17 @@ def _pieces(spots: list[_Spot], kinds: Ids, count: int) -> list[list[_Piece]]:
     return pieces
 
 
-def _alike(spots: list[_Spot]) -> list[list[_Spot]]:
+def _alike(trace: Trace) -> list[list[_Spot]]:
     """Return the spots by equal classes, as those of a layer and of the batch norm behind it are."""
+    roots_of: dict[int, Ids] = {}  # a layer's vectors share their ids
     found: dict[bytes, list[_Spot]] = {}
-    for spot in spots:
-        found.setdefault(spot.roots.tobytes(), []).append(spot)
+    for name, labels in trace.state.items():
+        for dim, ids in labels.axes.items():
+            if id(ids) not in roots_of:
+                roots_of[id(ids)] = trace.classes.roots(ids)
+            roots = roots_of[id(ids)]
+            spot = _Spot(name, dim, len(ids), roots, (name, dim) in trace.producers)
+            found.setdefault(roots.tobytes(), []).append(spot)
     return list(found.values())
 
 

@@ -16,6 +16,9 @@ _FILL = 0.1
 _LARGE = 128
 """Images with sides of at least this length have a smaller form."""
 
+_FEW = 64
+"""A loop over fewer elements than this costs more than what it does."""
+
 _STEP = 32
 """Sides of smaller images are multiples of this, as most networks that halve an image five times ask."""
 
@@ -37,7 +40,7 @@ class Perturbed(Mapping[str, Tensor]):
         self._found = _vectors({key: tensor for key, tensor in floats.items() if tensor.dim() == 1}, generator)
         arrays = {key: tensor for key, tensor in floats.items() if tensor.dim() > 1}
         self._factors = _factors(arrays, generator)
-        self._holed = {key for key, tensor in arrays.items() if int(tensor.count_nonzero()) < tensor.numel()}
+        self._holed = {key for key, tensor in arrays.items() if not tensor.numpy().all()}  # torch counts more slowly
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._state[name]
@@ -46,12 +49,13 @@ class Perturbed(Mapping[str, Tensor]):
             return self._found.get(key, tensor)
         return self._scaled(key, tensor.detach(), self._factors[key])
 
-    def cut(self, name: str, kept: Mapping[int, Tensor]) -> Tensor:
+    def cut(self, name: str, kept: Mapping[int, Tensor], part: Tensor | None = None) -> Tensor:
         """Return a part of a tensor: the same as cutting it afterwards, with less to multiply.
 
         Args:
             name: Of the tensor.
             kept: Dimension to the indices that stay.
+            part: The part before it is scaled, where there is one already.
 
         Returns:
             The part.
@@ -59,19 +63,17 @@ class Perturbed(Mapping[str, Tensor]):
         key = id(self._state[name])
         if key not in self._factors:
             return selected(self[name], kept)
-        part = selected(self._state[name].detach(), kept)
+        part = (selected(self._state[name], kept) if part is None else part).detach()
         factors = self._factors[key]
         sides = {dim: factor.index_select(0, kept[dim]) if dim in kept else factor for dim, factor in factors.items()}
         return self._scaled(key, part, sides)
 
     def _scaled(self, key: int, tensor: Tensor, factors: Mapping[int, Tensor]) -> Tensor:
-        scales = list(factors.values())
-        if tensor.dim() > 3:  # of a kernel, the product of the factors is much smaller than the tensor
-            scales = [math.prod(scales[1:], start=scales[0])]
+        last, *others = [_spread(tensor, dim, factor) for dim, factor in reversed(factors.items())]
         holed = key in self._holed
-        scaled = tensor.masked_fill(tensor == 0, _FILL).mul_(scales[0]) if holed else tensor * scales[0]
-        for scale in scales[1:]:
-            scaled *= scale
+        scaled = tensor.masked_fill(tensor == 0, _FILL).mul_(last) if holed else tensor * last
+        for factor in others:
+            scaled *= factor
         return scaled
 
     def __iter__(self) -> Iterator[str]:
@@ -101,6 +103,12 @@ def _factors(arrays: Mapping[int, Tensor], generator: torch.Generator) -> dict[i
         key: {dim: next(drawn).view(-1, *[1] * (arrays[key].dim() - 1 - dim)) for dim in dims}
         for key, dims in scaled.items()
     }
+
+
+def _spread(tensor: Tensor, dim: int, factor: Tensor) -> Tensor:
+    # Over the few elements of a kernel's sides, torch multiplies by one factor in a loop of its own for each.
+    few = dim > 0 and 1 < math.prod(tensor.shape[dim + 1 :]) < _FEW
+    return factor.expand(tensor.shape[dim:]).contiguous() if few else factor
 
 
 def _scaled_dims(shape: Sequence[int]) -> list[int]:

@@ -81,7 +81,8 @@ class Claim:
         """
         if state is None:
             return run(self.pruned, inputs)
-        return run_with(self.pruned, cut_tensors(self.dense, state, self.recipe), inputs)
+        own = tensors(self.pruned)
+        return run_with(self.pruned, cut_tensors(self.dense, state, self.recipe, own), inputs)
 
 
 def prove(claim: Claim, inputs: Sequence[Any], seed: int) -> ProofReport:

@@ -21,9 +21,9 @@ from edgeprune.pruning.trace import Trace
 
 def _per_channel(trace: Trace, node: Node, x: Labels, *arguments: Any) -> Labels:
     # Batch and instance norm: all their vectors run along dimension 1.
-    vectors = [value.ids(0) for value in arguments if isinstance(value, Labels)]
-    if vectors:
-        trace.union(np.stack(vectors), x.ids(1))
+    vectors = {id(ids): ids for ids in [value.ids(0) for value in arguments if isinstance(value, Labels)]}
+    for ids in vectors.values():
+        trace.union(ids, x.ids(1))
     spatial = [dim for dim in range(len(x.shape)) if dim != 1]
     x = trace.freeze_axes(x, spatial, "is normalised over by")
     trace.follow(node, x.ids(1))
