@@ -74,15 +74,15 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _collect(module: nn.Module, prefix: str, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
     # As named_parameters() and named_buffers() do, which walk over all modules once each, and slowly.
-    for name, tensor in module._parameters.items():
-        if tensor is not None:
-            parameters[prefix + name] = tensor
-    for name, tensor in module._buffers.items():
-        if tensor is not None:
-            buffers[prefix + name] = tensor
-    for name, child in module._modules.items():
-        if child is not None:
-            _collect(child, f"{prefix}{name}.", parameters, buffers)
+    for found, held in ((parameters, module._parameters), (buffers, module._buffers)):
+        if held:
+            for name, tensor in held.items():
+                if tensor is not None:
+                    found[prefix + name] = tensor
+    if module._modules:
+        for name, child in module._modules.items():
+            if child is not None:
+                _collect(child, f"{prefix}{name}.", parameters, buffers)
 
 
 def modules_of(model: nn.Module, *, again: bool = False) -> dict[str, nn.Module]:

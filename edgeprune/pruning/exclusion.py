@@ -22,6 +22,9 @@ def check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:
     Raises:
         UsageError: A pattern matches no module.
     """
+    patterns = tuple(patterns)
+    if not patterns:
+        return
     names = [name for name in modules_of(model) if name]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -114,8 +115,7 @@ def _named_apart(groups: list[ChannelGroup]) -> list[ChannelGroup]:
     return apart
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
+class _Spot(NamedTuple):
     """One dimension of one tensor, and the class of each of its indices."""
 
     tensor: str
@@ -135,10 +135,14 @@ def _kinds(trace: Trace, spots: list[list[_Spot]]) -> tuple[Ids, int]:
     kinds = np.zeros(len(trace.classes), dtype=np.int64)
     count = 1
     for alike in spots:
-        roots, times = np.unique(alike[0].roots, return_counts=True)
-        pairs, renamed = np.unique(kinds[roots] * (alike[0].size + 1) + times, return_inverse=True)
+        roots, times = _counted(alike[0].roots)
+        pairs = kinds[roots] * (alike[0].size + 1) + times
+        if (pairs == pairs[0]).all():
+            kinds[roots], count = count, count + 1
+            continue
+        found, renamed = np.unique(pairs, return_inverse=True)
         kinds[roots] = count + renamed
-        count += len(pairs)
+        count += len(found)
     roots = np.flatnonzero(kinds)
     reasons = trace.classes.reason_numbers(roots)
     pairs, renamed = np.unique(kinds[roots] * (1 + reasons.max(initial=0)) + reasons, return_inverse=True)
@@ -146,11 +150,22 @@ def _kinds(trace: Trace, spots: list[list[_Spot]]) -> tuple[Ids, int]:
     return kinds, len(pairs)
 
 
+def _counted(roots: Ids) -> tuple[Ids, Ids | int]:
+    """Return the roots that occur, and how often each does."""
+    if (roots[1:] > roots[:-1]).all():
+        return roots, 1
+    return np.unique(roots, return_counts=True)
+
+
 def _pieces(spots: list[list[_Spot]], kinds: Ids, count: int) -> list[list[_Piece]]:
     """Return for each kind where its indices are."""
     pieces: list[list[_Piece]] = [[] for _ in range(count)]
     for alike in spots:
         own = kinds[alike[0].roots]
+        if (own == own[0]).all():
+            every = np.arange(len(own))
+            pieces[own[0]] += [(spot, every) for spot in alike]
+            continue
         order = np.argsort(own, kind="stable")
         present, starts = np.unique(own[order], return_index=True)
         for kind, indices in zip(present.tolist(), np.split(order, starts[1:]), strict=True):
@@ -174,20 +189,23 @@ def _alike(trace: Trace) -> list[list[_Spot]]:
 
 def _group(trace: Trace, pieces: list[_Piece], evidence: Evidence) -> ChannelGroup:
     lead, first = pieces[0]
-    found, places = np.unique(lead.roots[first], return_index=True)
-    roots = found[np.argsort(places)]
-    sorter = np.argsort(roots)
+    at = lead.roots[first]
+    found, places = np.unique(at, return_index=True)
+    roots = at if len(found) == len(at) else found[np.argsort(places)]
     rows: dict[int, Ids] = {}  # alike spots share one vector of indices
     where = []
     for spot, indices in pieces:
         if id(indices) not in rows:
-            rows[id(indices)] = _by_channel(spot.roots[indices], indices, roots, sorter)
+            rows[id(indices)] = _by_channel(spot.roots[indices], indices, roots)
         where.append(Place(spot.tensor, spot.dim, spot.size, rows[id(indices)], spot.produces))
     return ChannelGroup(lead.tensor, roots, tuple(where), trace.classes.reason(int(roots[0])), evidence)
 
 
-def _by_channel(roots: Ids, indices: Ids, channels: Ids, sorter: Ids) -> Ids:
+def _by_channel(roots: Ids, indices: Ids, channels: Ids) -> Ids:
     """Return the indices as one row for each channel."""
+    if len(roots) == len(channels) and (roots == channels).all():
+        return indices[:, None]
+    sorter = np.argsort(channels)
     rank = sorter[np.searchsorted(channels, roots, sorter=sorter)]
     return indices[np.argsort(rank, kind="stable")].reshape(len(channels), -1)
 

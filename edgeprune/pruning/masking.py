@@ -68,9 +68,12 @@ class MaskedNetwork:
 
     def _call_of(self, node: Node) -> Call:
         rule, call = RULES.get(op_name(node)), cast(Call, node.target)
-        if rule is None or not (rule.masks or rule.reference) or not self._loses(node.args):
+        if rule is None or not (rule.masks or rule.reference):
             return call
-        keeps = Keeps([self._labels(argument) for argument in node.args], self._kept)
+        labels = [self._labels(argument) for argument in node.args]
+        if not any(self._loses(each) for each in labels):
+            return call
+        keeps = Keeps(labels, self._kept)
         return partial(self._masked_call, node.name, rule, call, keeps)
 
     def _labels(self, argument: Any) -> Any:
@@ -80,11 +83,10 @@ class MaskedNetwork:
         labels = self._trace.labels.get(argument) if isinstance(argument, Node) else None
         return labels if isinstance(labels, Labels) else None
 
-    def _loses(self, argument: Any) -> bool:
+    def _loses(self, labels: Any) -> bool:
         """Return whether some channels of an argument are removed."""
-        if isinstance(argument, (list, tuple)):
-            return any(self._loses(each) for each in argument)
-        labels = self._labels(argument)
+        if isinstance(labels, list):
+            return any(self._loses(each) for each in labels)
         return labels is not None and bool(self._kept.losing(labels))
 
     def _masked_call(self, name: str, rule: Rule, call: Call, keep: Keeps, *given: Any, **keywords: Any) -> Any:
@@ -118,27 +120,19 @@ class _Kept:
 
     def __init__(self, gone: NDArray[np.bool_]) -> None:
         self._gone = gone
-        self._found: dict[int, tuple[Ids, Tensor | None, Tensor]] = {}
+        self._found: dict[int, tuple[Ids, Tensor | None]] = {}
 
     def losing(self, labels: Labels) -> list[int]:
         """Return the dimensions of a tensor that lose some of their indices."""
-        return [dim for dim, ids in labels.axes.items() if self._of(ids)[1] is not None]
+        return [dim for dim, ids in labels.axes.items() if self.mask(ids) is not None]
 
     def mask(self, ids: Ids) -> Tensor | None:
         """Return for each id whether it is kept; None if all are."""
-        return self._of(ids)[1]
-
-    def indices(self, ids: Ids) -> Tensor:
-        """Return the places of the ids that are kept, ascending."""
-        return self._of(ids)[2]
-
-    def _of(self, ids: Ids) -> tuple[Ids, Tensor | None, Tensor]:
         found = self._found.get(id(ids))
         if found is None:
             kept = ~self._gone[ids]
-            mask = None if kept.all() else torch.from_numpy(kept)
-            found = self._found[id(ids)] = ids, mask, torch.from_numpy(np.flatnonzero(kept))
-        return found  # with the ids, so that no other vector gets their address
+            found = self._found[id(ids)] = ids, None if kept.all() else torch.from_numpy(kept)
+        return found[1]  # kept with the ids, so that no other vector gets their address
 
 
 class Keeps(Sequence[Any]):
@@ -178,8 +172,8 @@ class Keeps(Sequence[Any]):
         if key not in self._along:
             labels = self._labels[position]
             alone = isinstance(labels, Labels) and self._kept.losing(labels) == [axis]
-            indices = self._kept.indices(labels.axes[axis]) if alone else None
-            self._along[key] = indices if indices is not None and len(indices) else None
+            mask = self._kept.mask(labels.axes[axis]) if alone else None
+            self._along[key] = None if mask is None or not mask.any() else mask.nonzero().ravel()
         return self._along[key]
 
     def _mask(self, labels: Any) -> Any:

@@ -16,15 +16,14 @@ _FILL = 0.1
 _LARGE = 128
 """Images with sides of at least this length have a smaller form."""
 
-_FEW = 64
-"""A loop over fewer elements than this costs more than what it does."""
-
 _STEP = 32
 """Sides of smaller images are multiples of this, as most networks that halve an image five times ask."""
 
 
 class Perturbed(Mapping[str, Tensor]):
     """Tensors with every row and column scaled by its own factor, no zeros, and tied ones still tied.
+
+    `plain` are the tensors as they were.
 
     Vectors, of which there are many, are scaled all at once. Other tensors are computed when they are asked for, always
     with the same factors: they are used one after the other, and need not all be in memory a second time.
@@ -35,7 +34,7 @@ class Perturbed(Mapping[str, Tensor]):
     """
 
     def __init__(self, state: Mapping[str, Tensor], generator: torch.Generator) -> None:
-        self._state = state
+        self.plain = state
         floats = {id(tensor): tensor.detach() for tensor in state.values() if tensor.is_floating_point()}
         self._found = _vectors({key: tensor for key, tensor in floats.items() if tensor.dim() == 1}, generator)
         arrays = {key: tensor for key, tensor in floats.items() if tensor.dim() > 1}
@@ -43,7 +42,7 @@ class Perturbed(Mapping[str, Tensor]):
         self._holed = {key for key, tensor in arrays.items() if not tensor.numpy().all()}  # torch counts more slowly
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor = self._state[name]
+        tensor = self.plain[name]
         key = id(tensor)
         if key not in self._factors:
             return self._found.get(key, tensor)
@@ -60,27 +59,29 @@ class Perturbed(Mapping[str, Tensor]):
         Returns:
             The part.
         """
-        key = id(self._state[name])
+        key = id(self.plain[name])
         if key not in self._factors:
             return selected(self[name], kept)
-        part = (selected(self._state[name], kept) if part is None else part).detach()
+        part = (selected(self.plain[name], kept) if part is None else part).detach()
         factors = self._factors[key]
         sides = {dim: factor.index_select(0, kept[dim]) if dim in kept else factor for dim, factor in factors.items()}
         return self._scaled(key, part, sides)
 
     def _scaled(self, key: int, tensor: Tensor, factors: Mapping[int, Tensor]) -> Tensor:
-        last, *others = [_spread(tensor, dim, factor) for dim, factor in reversed(factors.items())]
+        scales = list(factors.values())
+        if tensor.dim() > 3:  # of a kernel, the product of the factors is much smaller than the tensor
+            scales = [math.prod(scales[1:], start=scales[0])]
         holed = key in self._holed
-        scaled = tensor.masked_fill(tensor == 0, _FILL).mul_(last) if holed else tensor * last
-        for factor in others:
-            scaled *= factor
+        scaled = tensor.masked_fill(tensor == 0, _FILL).mul_(scales[0]) if holed else tensor * scales[0]
+        for scale in scales[1:]:
+            scaled *= scale
         return scaled
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._state)
+        return iter(self.plain)
 
     def __len__(self) -> int:
-        return len(self._state)
+        return len(self.plain)
 
 
 def _vectors(found: Mapping[int, Tensor], generator: torch.Generator) -> dict[int, Tensor]:
@@ -103,12 +104,6 @@ def _factors(arrays: Mapping[int, Tensor], generator: torch.Generator) -> dict[i
         key: {dim: next(drawn).view(-1, *[1] * (arrays[key].dim() - 1 - dim)) for dim in dims}
         for key, dims in scaled.items()
     }
-
-
-def _spread(tensor: Tensor, dim: int, factor: Tensor) -> Tensor:
-    # Over the few elements of a kernel's sides, torch multiplies by one factor in a loop of its own for each.
-    few = dim > 0 and 1 < math.prod(tensor.shape[dim + 1 :]) < _FEW
-    return factor.expand(tensor.shape[dim:]).contiguous() if few else factor
 
 
 def _scaled_dims(shape: Sequence[int]) -> list[int]:

@@ -79,7 +79,8 @@ def prune(
         result = replace(result, model=copied(model))
     modes = {name: module.training for name, module in modules_of(model).items()}
     for name, module in modules_of(result.model).items():
-        module.training = modes.get(name, model.training)
+        if module.training != (wanted := modes.get(name, model.training)):
+            module.training = wanted
     return result
 
 

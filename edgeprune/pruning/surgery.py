@@ -154,24 +154,24 @@ def _sliced(
 
 
 def cut_tensors(
-    model: nn.Module, state: Mapping[str, Tensor], recipe: PruneRecipe, parts: Mapping[str, Tensor]
+    model: nn.Module, state: Perturbed, recipe: PruneRecipe, parts: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Cut tensors as those of a model are cut.
+    """Cut perturbed tensors as those of a model are cut.
 
     Args:
         model: Dense; left as it is.
-        state: Other tensors for it, by name; left as they are.
+        state: The model's tensors, perturbed.
         recipe: What is cut.
-        parts: Tensors of the pruned model, by name: where `state` is the model's own tensors scaled, and nothing is
-            zeroed, these are scaled instead of being cut once more.
+        parts: Tensors of the pruned model, by name: where nothing is zeroed, these are scaled instead of cutting the
+            dense ones once more.
 
     Returns:
         What they are in the pruned model, by name; those of removed modules included.
     """
-    first = canonical_names(tensors(model))
+    first = canonical_names(state.plain)
     masks = {first[name]: mask for name, mask in checked_masks(model, recipe.zeros).items()}
     zeroed = {name: state[name].masked_fill(mask, 0) for name, mask in masks.items()}
-    held = {**state, **zeroed} if zeroed else state  # tensors may be made when they are asked for
+    held: Mapping[str, Tensor] = {**state, **zeroed} if zeroed else state  # most are made when they are asked for
     sliced = _sliced(first, held, _kept(recipe), parts)
     return {name: sliced[base] if base in sliced else held[base] for name, base in first.items()}
 
@@ -195,15 +195,11 @@ def following_attributes(model: nn.Module, counts: Mapping[str, int]) -> tuple[t
     """
     changed: list[tuple[str, str, Value]] = []
     for name, module in modules_of(model).items():
-        for attribute, value in _attributes(module, counts.get(name)).items():
+        derive = _derivation(type(module))
+        for attribute, value in derive(module, counts.get(name)).items() if derive else ():
             if getattr(module, attribute) != value:
                 changed.append((name, attribute, value))
     return tuple(changed)
-
-
-def _attributes(module: nn.Module, count: int | None) -> dict[str, Value]:
-    derive = _derivation(type(module))
-    return {} if derive is None else derive(module, count)
 
 
 @cache

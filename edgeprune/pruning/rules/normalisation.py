@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import Node
@@ -45,7 +44,7 @@ def _batch(
 
 def _masked_batch(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
     x, weight, bias, _, _, training, _, eps = arguments[:8]
-    if keep[0] is None or not training:
+    if not training or keep[0] is None:
         return None
     mean, variance = _kept_moments(x, keep[0], [dim for dim in range(x.dim()) if dim != 1])
     return _affine((x - mean) / torch.sqrt(variance + eps), weight, bias)
