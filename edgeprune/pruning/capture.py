@@ -189,7 +189,8 @@ def _holding(modules: Mapping[str, nn.Module], state: Mapping[str, Tensor]) -> I
     own = []
     for owner, module in modules.items():
         prefix = f"{owner}." if owner else ""
-        for held in (module._parameters, module._buffers):
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for held in tables:
             if held:
                 own.append((held, dict(held)))
                 held.update((name, state[prefix + name]) for name in held if prefix + name in state)

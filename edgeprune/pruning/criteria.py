@@ -236,7 +236,7 @@ def _measured(weight: Tensor, place: Place, measure: Callable[[Tensor], Tensor])
     if place.dim or weight.dim() < 2 or weight.numel() <= _BLOCK:
         return per_channel(measure(weight), place)
     rows = max(1, _BLOCK * len(weight) // weight.numel())
-    along = torch.cat([measure(part).flatten(1).sum(1) for part in weight.split(rows)])
+    along = torch.cat([measure(part).flatten(1).sum(1) for part in torch.split(weight, rows)])
     return per_channel(along, place)
 
 

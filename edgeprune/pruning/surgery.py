@@ -195,7 +195,8 @@ def following_attributes(model: nn.Module, counts: Mapping[str, int]) -> tuple[t
     """
     changed: list[tuple[str, str, Value]] = []
     for name, module in modules_of(model).items():
-        derive = _derivation(type(module))
+        kind: Any = type(module)
+        derive = _derivation(kind)
         for attribute, value in derive(module, counts.get(name)).items() if derive else ():
             if getattr(module, attribute) != value:
                 changed.append((name, attribute, value))
@@ -203,7 +204,7 @@ def following_attributes(model: nn.Module, counts: Mapping[str, int]) -> tuple[t
 
 
 @cache
-def _derivation(kind: type[nn.Module]) -> Callable[[Any, int | None], dict[str, Value]] | None:
+def _derivation(kind: Any) -> Callable[[Any, int | None], dict[str, Value]] | None:
     return next((derive for known, derive in _DERIVE.items() if issubclass(kind, known)), None)
 
 
