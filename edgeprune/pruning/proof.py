@@ -142,7 +142,9 @@ def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
         checked_run(claim.dense, example)
     other = Perturbed(held, generator)
     agreed = _agreed_on_smaller(claim, other, example, generator)
-    noise = example if own and agreed else random_like(example, generator)  # few networks need it at full size
+    if own and agreed:
+        return _worst([own, agreed])
+    noise = random_like(example, generator)
     shown = [own, agreed or _compared(claim, other, noise)]
     if None in shown:
         # Silent or not defined there: noise, or other weights, may be what a model cannot be run with.
@@ -153,6 +155,10 @@ def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
             "The masked network's outputs are all zero or not finite, so that comparing them proves nothing.",
             "Give example inputs on which the model answers.",
         )
+    return _worst(found)
+
+
+def _worst(found: Sequence[tuple[float, float]]) -> Found:
     return max(absolute for absolute, _ in found), max(relative for _, relative in found), len(found)
 
 

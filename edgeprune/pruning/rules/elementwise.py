@@ -22,7 +22,8 @@ def _elementwise(trace: Trace, node: Node, *arguments: Any, **keywords: Any) -> 
         # What is written into stays as wide as it was made, whatever it held.
         operands[0] = Labels(operands[0].shape, operands[0].axes)
     shape = shape_of(node)
-    return operands[0] if len(operands) == 1 and operands[0].shape == shape else trace.unify(operands, shape)
+    alone = len(operands) == 1 and operands[0].shape == shape and all(ids.any() for ids in operands[0].axes.values())
+    return operands[0] if alone else trace.unify(operands, shape)
 
 
 def _of_first(trace: Trace, node: Node, x: Labels, *others: Any, **keywords: Any) -> Labels:
