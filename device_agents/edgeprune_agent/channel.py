@@ -125,8 +125,10 @@ class Channel:
             raise WireError("HELLO without a usable max_frame")
         agreed = min(max_frame, self._link.max_frame)
         answer = dict(self._hello, epl=list(wire.PROTOCOL), max_frame=agreed, nonce=str(theirs.get("nonce"))[:64])
+        answer["feat"] = [*self._hello["feat"], *self._link.features]
         self._link.signal(wire.HELLO, wire.encode_json(answer))
         self._link.max_frame = agreed
+        self._link.agree(theirs.get("feat"))
 
     def _send(self) -> None:
         while self.waiting_bytes and not self.over:
