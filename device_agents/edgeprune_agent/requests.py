@@ -5,7 +5,6 @@ server takes between messages and whose result is the answer. A step that yields
 something else is done.
 """
 
-import concurrent.futures
 import os
 import threading
 import time
@@ -20,6 +19,8 @@ from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
 _STOP_RUN_S = 10.0
+_CREDIT_CHUNKS, _CREDIT_S = 4, 0.5
+"""How many chunks may go without a CREDIT, and for how long; a host sends 16 ahead."""
 WAITING = True
 
 Answer = Union[Dict[str, Any], bytes]
@@ -36,11 +37,21 @@ RELEASE_ARGUMENTS = {
 }
 
 
-class Incoming(NamedTuple):
+class Incoming:
     """An upload and the lease under which it was opened."""
 
-    upload: Upload
-    epoch: int
+    def __init__(self, upload: Upload, epoch: int) -> None:
+        self.upload, self.epoch = upload, epoch
+        self._credited, self._credited_at = upload.received, time.monotonic()
+
+    def credit(self, number: int, chunk_bytes: int) -> List[Message]:
+        """Return the CREDIT that is due after a chunk, or nothing: each one costs both ends as much as many packets."""
+        now, received = time.monotonic(), self.upload.received
+        few = received - self._credited < _CREDIT_CHUNKS * chunk_bytes
+        if few and now - self._credited_at < _CREDIT_S and received < self.upload.size:
+            return []
+        self._credited, self._credited_at = received, now
+        return [wire.credit_message(number, received, self.upload.durable)]
 
 
 class Following(NamedTuple):
@@ -131,7 +142,7 @@ class Requests:
             message: The chunk; one of an upload that has ended is ignored, the host could not know yet.
 
         Returns:
-            What to answer: a CREDIT, or nothing.
+            What to answer: a CREDIT that is due, or nothing.
         """
         incoming = self._incoming.get(message.request)
         if incoming is None:
@@ -139,7 +150,7 @@ class Requests:
         offset, data = wire.read_chunk(message)
         self._lease.check(incoming.epoch)
         incoming.upload.add(offset, data)
-        return [wire.credit_message(message.request, incoming.upload.received, incoming.upload.durable)]
+        return incoming.credit(message.request, len(data))
 
     def news(self, number: int) -> List[Message]:
         """Return the events that an attached request has not been sent yet; the last one ends the attachment."""
@@ -252,15 +263,18 @@ class Requests:
 
 def _aside(action: Callable[[], Dict[str, Any]]) -> Steps:
     # In a thread; once begun it goes on to its end, even if nobody waits for it any more.
-    result: "concurrent.futures.Future[Dict[str, Any]]" = concurrent.futures.Future()
-    threading.Thread(target=_settle, args=(result, action), daemon=True).start()
-    while not result.done():
+    outcome: List[Union[Dict[str, Any], Exception]] = []
+    thread = threading.Thread(target=_settle, args=(outcome, action), daemon=True)
+    thread.start()
+    while thread.is_alive():
         yield WAITING
-    return result.result()
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
 
 
-def _settle(future: "concurrent.futures.Future[Dict[str, Any]]", action: Callable[[], Dict[str, Any]]) -> None:
+def _settle(outcome: "List[Union[Dict[str, Any], Exception]]", action: Callable[[], Dict[str, Any]]) -> None:
     try:
-        future.set_result(action())
+        outcome.append(action())
     except Exception as error:  # noqa: BLE001  (it is raised where the result is asked for)
-        future.set_exception(error)
+        outcome.append(error)

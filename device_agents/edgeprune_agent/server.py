@@ -5,7 +5,9 @@ done here: it has a process of its own, which goes on when this one ends.
 """
 
 import argparse
+import contextlib
 import errno
+import fcntl
 import importlib.util
 import os
 import sys
@@ -13,7 +15,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Union
 
-from edgeprune_agent import __version__, identity, wire
+from edgeprune_agent import __version__, compiled, identity, wire
 from edgeprune_agent.answers import Answers
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.channel import Channel
@@ -28,6 +30,8 @@ _STEPS_S = 0.05
 _MAX_OPEN_REQUESTS = 256
 _KEPT_BYTES = 16 << 20
 _CROWDED_BYTES = 1 << 20
+_SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 20
+"""F_SETPIPE_SZ of Linux, which Python names from 3.10 on."""
 
 
 class Server:
@@ -182,6 +186,16 @@ def keep_freed_memory() -> None:
     bytes(_KEPT_BYTES)
 
 
+def widen(pipe: int) -> None:
+    """Let a pipe hold more than 64 KiB, where it is one and may: each refill costs a change of process.
+
+    Args:
+        pipe: Descriptor of either end.
+    """
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_BYTES)
+
+
 def main(argv: List[str]) -> int:
     """Serve one host on standard input and output, or hosts on a terminal.
 
@@ -212,8 +226,9 @@ def main(argv: List[str]) -> int:
     store.sweep()
 
     def serve(channel: Channel) -> None:
-        Server(root, channel, _requests(root, store)).serve()
-        channel.close()
+        requests = _requests(root, store)
+        compiled.keep()
+        Server(root, channel, requests).serve()
 
     if options.tty:
         from edgeprune_agent import serial_link  # a pipe needs none of it, and compiling takes a slow board its time
@@ -221,6 +236,7 @@ def main(argv: List[str]) -> int:
         _speak_into(root)
         serial_link.serve(options.tty, options.baud, _hello(), serve)
     else:
+        widen(0)
         serve(Channel(0, sink, _hello()))
     return 0
 

@@ -20,6 +20,10 @@ PACKAGE = "edgeprune_agent"
 _START = """\
 import sys
 
+from edgeprune_agent import compiled
+
+compiled.use(sys.argv[0])
+
 from edgeprune_agent.__main__ import main
 
 sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from edgeprune_agent.wire.bodies import (
     encode_json,
 )
 from edgeprune_agent.wire.frames import (
+    STREAM_COST,
     Frame,
     Lanes,
     StreamReader,
@@ -143,6 +144,7 @@ __all__ = [
     "SAMPLE_BYTES",
     "SHUFFLED",
     "SPAN",
+    "STREAM_COST",
     "TUNE",
     "WINDOW_BYTES",
     "ZLIB",
