@@ -3,7 +3,7 @@
 import sys
 from typing import List
 
-from edgeprune_agent import compiled
+from edgeprune_agent import compiled, rest
 
 
 def main(argv: List[str]) -> int:
@@ -15,6 +15,7 @@ def main(argv: List[str]) -> int:
     Returns:
         The exit code.
     """
+    rest.find()
     if argv[:1] == ["worker"]:
         from edgeprune_agent import worker
 

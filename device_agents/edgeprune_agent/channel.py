@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from edgeprune_agent import wire
+from edgeprune_agent import rest, wire
 from edgeprune_agent.wire import AgentError, Frame, Link, Message, StreamLink, WireError
 
 _READ_BYTES = 256 * 1024
@@ -119,7 +119,7 @@ class Channel:
             raise WireError("HELLO without a usable max_frame")
         agreed = min(max_frame, self._link.max_frame)
         answer = dict(self._hello, epl=list(wire.PROTOCOL), max_frame=agreed, nonce=str(theirs.get("nonce"))[:64])
-        answer["feat"] = [*self._hello["feat"], *self._link.features]
+        answer["feat"] = [*self._hello["feat"], *self._link.features, *rest.wanted()]
         self._link.signal(wire.HELLO, wire.encode_json(answer))
         self._link.max_frame = agreed
         self._link.agree(theirs.get("feat"))

@@ -5,6 +5,7 @@ A slow board compiles for seconds, and every measurement is a new process. The c
 in any way is compiled and written anew; where it cannot be written, everything works without it.
 """
 
+import contextlib
 import hashlib
 import marshal
 import os
@@ -12,6 +13,8 @@ import sys
 import zipimport
 from importlib.machinery import ModuleSpec
 from typing import Any, Dict, Optional, Tuple
+
+import edgeprune_agent
 
 _PACKAGE = "edgeprune_agent."
 _DIGEST_BYTES = 32
@@ -71,13 +74,13 @@ class Finder:
         exec(marshal.loads(self._codes[module.__name__][1]), module.__dict__)
 
     def _compile(self, name: str) -> bool:
-        *parents, last = name.split(".")
-        try:
-            source = zipimport.zipimporter(os.path.join(self._agent, *parents))
-            self._codes[name] = (source.is_package(last), marshal.dumps(source.get_code(last)))
-        except ImportError:
-            return False
-        return True
+        _, *parents, last = name.split(".")
+        for package in edgeprune_agent.__path__:
+            with contextlib.suppress(ImportError):
+                source = zipimport.zipimporter(os.path.join(package, *parents))
+                self._codes[name] = (source.is_package(last), marshal.dumps(source.get_code(last)))
+                return True
+        return False
 
     def _read(self) -> Dict[str, Tuple[bool, bytes]]:
         try:

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Generator, List, NamedTuple, Optional, Union
 
-from edgeprune_agent import wire
+from edgeprune_agent import rest, wire
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.folders import Root, read_piece
 from edgeprune_agent.lease import Lease, run_is_active
@@ -79,7 +79,7 @@ class Requests:
         self, root: Root, store: Store, runs: Any, releases: Any, describe: Callable[[str], Dict[str, Any]]
     ) -> None:
         self._root, self._store, self._runs, self._releases, self._describe = root, store, runs, releases, describe
-        self._lease = Lease(root, runs.active)
+        self._lease = Lease(root, self._active_run)
         self._incoming: Dict[int, Incoming] = {}
         self.following: Dict[int, Following] = {}
         self._handlers: Dict[str, Handler] = {
@@ -100,6 +100,19 @@ class Requests:
             self._handlers["release." + name] = self._release
         for name in ("show", "stage", "switch"):
             self._handlers["venv." + name] = self._venv
+
+    def waits(self, arguments: Arguments) -> bool:
+        """Return whether a request cannot be handled yet, since modules that it needs are still on their way."""
+        if rest.here():
+            return False
+        op = str(arguments.data.get("op"))
+        if op in ("lease.acquire", "lease.who"):
+            return run_is_active(self._root.path)
+        return op in self._handlers and not op.startswith("lease.") and ("run" in arguments.data or op[:5] != "store")
+
+    def _active_run(self) -> Optional[str]:
+        active: Optional[str] = self._runs.active() if run_is_active(self._root.path) else None
+        return active
 
     def handle(self, op: Any, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         """Do what a request asks for.
@@ -166,7 +179,8 @@ class Requests:
 
     def poll(self) -> None:
         """Look after the runs."""
-        self._runs.poll()
+        if rest.here():
+            self._runs.poll()
 
     def close(self) -> None:
         """Let go of open files."""
@@ -178,7 +192,7 @@ class Requests:
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")
         answer = self._lease.acquire(arguments.text("holder", 200), steal)
-        run = self._runs.active() if steal else None
+        run = self._active_run() if steal else None
         return answer if run is None else self._stop(run, answer)
 
     def _stop(self, run: str, answer: Answer) -> Steps:
