@@ -37,6 +37,8 @@ _FIRST = frozenset(f"{name}.py" for name in (
 ))  # fmt: skip
 """Modules that are typed into a console: those without which an agent cannot take anything over its link."""
 _TYPED = frozenset({f"{PACKAGE}/stage0.py"})
+_HOST_ONLY = {f"{PACKAGE}/wire/climber.py": b"Climber = None\n"}
+"""What stands for modules of which a board makes no use."""
 _INSTALLERS = frozenset({f"{PACKAGE}/venvs.py", f"{PACKAGE}/wheels.py"})
 
 
@@ -104,7 +106,8 @@ def _is_first(name: str) -> bool:
 
 @cache
 def _slim_sources() -> dict[str, bytes]:
-    return {name: slim(source) for name, source in _all_sources().items() if name not in _TYPED}
+    slimmed = {name: slim(source) for name, source in _all_sources().items() if name not in _TYPED}
+    return {**slimmed, **_HOST_ONLY}
 
 
 def _all_sources() -> dict[str, bytes]:

@@ -8,6 +8,9 @@ from edgeprune_agent.wire.bodies import (
     decode_json,
     encode_json,
 )
+from edgeprune_agent.wire.climber import (
+    Climber,
+)
 from edgeprune_agent.wire.frames import (
     STREAM_COST,
     Frame,
@@ -92,7 +95,6 @@ from edgeprune_agent.wire.serial_line import (
 )
 from edgeprune_agent.wire.tuning import (
     LADDER,
-    Climber,
     Follower,
 )
 
