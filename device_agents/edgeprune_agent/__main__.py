@@ -3,6 +3,8 @@
 import sys
 from typing import List
 
+from edgeprune_agent import compiled, rest
+
 
 def main(argv: List[str]) -> int:
     """Be the agent or one of its workers.
@@ -13,10 +15,13 @@ def main(argv: List[str]) -> int:
     Returns:
         The exit code.
     """
+    rest.find()
     if argv[:1] == ["worker"]:
         from edgeprune_agent import worker
 
-        return worker.main(argv[1:])
+        code = worker.main(argv[1:])
+        compiled.keep()
+        return code
     from edgeprune_agent import server
 
     return server.main(argv)

@@ -5,13 +5,12 @@ server takes between messages and whose result is the answer. A step that yields
 something else is done.
 """
 
-import concurrent.futures
 import os
 import threading
 import time
 from typing import Any, Callable, Dict, Generator, List, NamedTuple, Optional, Union
 
-from edgeprune_agent import wire
+from edgeprune_agent import rest, wire
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.folders import Root, read_piece
 from edgeprune_agent.lease import Lease, run_is_active
@@ -20,6 +19,8 @@ from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
 _STOP_RUN_S = 10.0
+_CREDIT_CHUNKS, _CREDIT_S = 4, 0.5
+"""How many chunks may go without a CREDIT, and for how long; a host sends 16 ahead."""
 WAITING = True
 
 Answer = Union[Dict[str, Any], bytes]
@@ -36,11 +37,21 @@ RELEASE_ARGUMENTS = {
 }
 
 
-class Incoming(NamedTuple):
+class Incoming:
     """An upload and the lease under which it was opened."""
 
-    upload: Upload
-    epoch: int
+    def __init__(self, upload: Upload, epoch: int) -> None:
+        self.upload, self.epoch = upload, epoch
+        self._credited, self._credited_at = upload.received, time.monotonic()
+
+    def credit(self, number: int, chunk_bytes: int) -> List[Message]:
+        """Return the CREDIT that is due after a chunk, or nothing: each one costs both ends as much as many packets."""
+        now, received = time.monotonic(), self.upload.received
+        few = received - self._credited < _CREDIT_CHUNKS * chunk_bytes
+        if few and now - self._credited_at < _CREDIT_S and received < self.upload.size:
+            return []
+        self._credited, self._credited_at = received, now
+        return [wire.credit_message(number, received, self.upload.durable)]
 
 
 class Following(NamedTuple):
@@ -68,7 +79,7 @@ class Requests:
         self, root: Root, store: Store, runs: Any, releases: Any, describe: Callable[[str], Dict[str, Any]]
     ) -> None:
         self._root, self._store, self._runs, self._releases, self._describe = root, store, runs, releases, describe
-        self._lease = Lease(root, runs.active)
+        self._lease = Lease(root, self._active_run)
         self._incoming: Dict[int, Incoming] = {}
         self.following: Dict[int, Following] = {}
         self._handlers: Dict[str, Handler] = {
@@ -89,6 +100,19 @@ class Requests:
             self._handlers["release." + name] = self._release
         for name in ("show", "stage", "switch"):
             self._handlers["venv." + name] = self._venv
+
+    def waits(self, arguments: Arguments) -> bool:
+        """Return whether a request cannot be handled yet, since modules that it needs are still on their way."""
+        if rest.here():
+            return False
+        op = str(arguments.data.get("op"))
+        if op in ("lease.acquire", "lease.who"):
+            return run_is_active(self._root.path)
+        return op in self._handlers and not op.startswith("lease.") and ("run" in arguments.data or op[:5] != "store")
+
+    def _active_run(self) -> Optional[str]:
+        active: Optional[str] = self._runs.active() if run_is_active(self._root.path) else None
+        return active
 
     def handle(self, op: Any, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         """Do what a request asks for.
@@ -131,7 +155,7 @@ class Requests:
             message: The chunk; one of an upload that has ended is ignored, the host could not know yet.
 
         Returns:
-            What to answer: a CREDIT, or nothing.
+            What to answer: a CREDIT that is due, or nothing.
         """
         incoming = self._incoming.get(message.request)
         if incoming is None:
@@ -139,7 +163,7 @@ class Requests:
         offset, data = wire.read_chunk(message)
         self._lease.check(incoming.epoch)
         incoming.upload.add(offset, data)
-        return [wire.credit_message(message.request, incoming.upload.received, incoming.upload.durable)]
+        return incoming.credit(message.request, len(data))
 
     def news(self, number: int) -> List[Message]:
         """Return the events that an attached request has not been sent yet; the last one ends the attachment."""
@@ -155,7 +179,8 @@ class Requests:
 
     def poll(self) -> None:
         """Look after the runs."""
-        self._runs.poll()
+        if rest.here():
+            self._runs.poll()
 
     def close(self) -> None:
         """Let go of open files."""
@@ -167,7 +192,7 @@ class Requests:
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")
         answer = self._lease.acquire(arguments.text("holder", 200), steal)
-        run = self._runs.active() if steal else None
+        run = self._active_run() if steal else None
         return answer if run is None else self._stop(run, answer)
 
     def _stop(self, run: str, answer: Answer) -> Steps:
@@ -252,15 +277,18 @@ class Requests:
 
 def _aside(action: Callable[[], Dict[str, Any]]) -> Steps:
     # In a thread; once begun it goes on to its end, even if nobody waits for it any more.
-    result: "concurrent.futures.Future[Dict[str, Any]]" = concurrent.futures.Future()
-    threading.Thread(target=_settle, args=(result, action), daemon=True).start()
-    while not result.done():
+    outcome: List[Union[Dict[str, Any], Exception]] = []
+    thread = threading.Thread(target=_settle, args=(outcome, action), daemon=True)
+    thread.start()
+    while thread.is_alive():
         yield WAITING
-    return result.result()
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
 
 
-def _settle(future: "concurrent.futures.Future[Dict[str, Any]]", action: Callable[[], Dict[str, Any]]) -> None:
+def _settle(outcome: "List[Union[Dict[str, Any], Exception]]", action: Callable[[], Dict[str, Any]]) -> None:
     try:
-        future.set_result(action())
+        outcome.append(action())
     except Exception as error:  # noqa: BLE001  (it is raised where the result is asked for)
-        future.set_exception(error)
+        outcome.append(error)

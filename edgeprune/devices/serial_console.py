@@ -71,6 +71,7 @@ class Console:
         self._heard = self._before = self._last_words = b""
         self._failures = 0
         self._asked = False
+        self._patience = Deadline(_SILENCE_S)
 
     def reach_agent(self) -> bytes:
         """Find an agent or start one.
@@ -81,11 +82,11 @@ class Console:
         Raises:
             ConnectFailed: There is nothing that answers, or that could start it.
         """
-        patience = Deadline(_SILENCE_S)
+        self._patience = Deadline(_SILENCE_S)
         while not self._deadline.expired:
             self._type(_WAKE)
             said = self._listen()
-            if not said.strip() and not patience.expired:  # a terminal echoes our line ends by itself
+            if not said.strip() and not self._patience.expired:  # a terminal echoes our line ends by itself
                 continue
             if self._expect(_AGENT, 0.0):
                 return self._heard
@@ -145,7 +146,9 @@ class Console:
 
     def _finds_shell(self) -> bool:
         for attempt in range(3):
-            self._type((_INTERRUPT + _WAKE if attempt == 2 else b"") + _ASK_SHELL)
+            # Ctrl-C ends what keeps a shell from us, but also a shell that is still starting.
+            stuck = attempt == 2 and self._patience.expired
+            self._type((_INTERRUPT + _WAKE if stuck else b"") + _ASK_SHELL)
             if self._expect(_SHELL.pattern, 0.6):
                 return True
             if _PASSWORD.search(self._heard):
@@ -280,10 +283,11 @@ def _asks_for(heard: bytes) -> re.Pattern[bytes] | None:
 def _first_line(address: SerialAddress, rate: int) -> bytes:
     whole, root = address.whole_agent, address.root or DEFAULT_ROOT
     source = importlib.resources.files(PACKAGE).joinpath("stage0.py").read_bytes()
-    packed = base64.b64encode(zlib.compress(slim(source), 9))
-    digest = hashlib.sha256(pack_slim_agent(whole)).hexdigest().encode()
-    counts = (len(_blocks(whole, False)), len(_blocks(whole, True)))
+    digest = hashlib.sha256(pack_slim_agent(whole)).hexdigest()
+    order = [digest, str(len(_blocks(whole, False))), str(len(_blocks(whole, True))), root]
+    # Packed with the program, so that a line which was damaged anywhere ends at once and not after a wrong agent.
+    program = f"import sys\nsys.argv[1:]={order!a}\n".encode() + slim(source)
     return (
-        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))' %s %d %d %s"
-        b";stty sane %d;echo EP$((6*9))END\r" % (packed, digest, *counts, root.encode().hex().encode(), rate)
+        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))'"
+        b";stty sane %d;echo EP$((6*9))END\r" % (base64.b64encode(zlib.compress(program, 9)), rate)
     )
