@@ -18,7 +18,7 @@ Count = Annotated[int, Within(low=1)]
 CallablePath = Annotated[str, rules.callable_path]
 Method = Annotated[str, OneOf("pruning method", ("weight", "channel", "layer", "connection", "hybrid"))]
 Format = Annotated[str, OneOf("export format", ("onnx", "tflite"))]
-Precision = Annotated[str, OneOf("precision", ("fp32", "fp16", "int8"))]
+Precision = Annotated[str, OneOf("precision", ("fp32", "fp16", "int8", "int8-dynamic", "int8-mixed"))]
 Plan = Annotated[str, OneOf("bench plan", ("quick", "default", "strict", "sustained"))]
 Quantity = Annotated[str, OneOf("quantity to minimize", ("latency", "energy", "size", "memory"))]
 Dtype = Annotated[
@@ -110,7 +110,7 @@ class SearchConfig:
     Attributes:
         methods: Pruning methods.
         formats: "onnx", "tflite".
-        precisions: "fp32", "fp16", "int8".
+        precisions: "fp32", "fp16", "int8", "int8-dynamic", "int8-mixed".
         threads: Of the runtime.
         criteria: Importance scores.
         ratios: Shares of channels or layers removed, in (0, 1); the dense network is always tried.

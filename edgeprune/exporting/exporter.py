@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,16 @@ from edgeprune.errors import UsageError
 from edgeprune.exporting.calibration import CalibrationData, random_like
 from edgeprune.exporting.converter import CONVERTERS, Converter, named_inputs
 from edgeprune.exporting.flat_model import FlatModel
+from edgeprune.exporting.layout import channels_last, turned
 from edgeprune.exporting.loading import described
-from edgeprune.exporting.model_file import SUFFIXES, format_of, parse
+from edgeprune.exporting.model_file import SUFFIXES, ModelFile, Run, format_of, parse
 from edgeprune.exporting.parity import Reference, check_conversion, compare
+from edgeprune.exporting.reducer import Batches, reducer
 from edgeprune.exporting.running import chunks, opened
 from edgeprune.exporting.storage import check_target, make_folder, write_atomically
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.event import Event, Listener, ignore
-from edgeprune.values.spec import ExportSpec
+from edgeprune.values.spec import CALIBRATED, ExportSpec
 
 STEPS = ("convert", "quantize", "check", "write")
 
@@ -31,7 +33,7 @@ class Exporter:
     Args:
         model: Copied at once: what happens to it afterwards, or during an export, does not matter to either side.
         example_inputs: What its forward takes, batch first; their batch size becomes the artifacts'.
-        calibration: Iterable of (inputs, targets), needed for int8; parity is measured on it.
+        calibration: Iterable of (inputs, targets), needed for int8 and int8-mixed; parity is measured on it.
         listener: Told of each step.
     """
 
@@ -74,11 +76,11 @@ class Exporter:
         self._tell(path, 0)
         converted = self._convert_once(converter, spec, names)
         self._tell(path, 1)
-        content = self._reduced(converter, spec, converted, examples)
+        content = self._reduced(spec, converted, examples)
         self._tell(path, 2)
         file = parse(content, spec.format, path.name)
         plain = file if content is converted else parse(converted, spec.format, f"the float model of {path.name}")
-        report = compare(self._reference(examples), opened(plain), None if file is plain else opened(file))
+        report = compare(self._reference(examples), _run(plain, spec), None if file is plain else _run(file, spec))
         check_conversion(report, path.name)
         self._tell(path, 3)
         write_atomically(path, content)
@@ -89,8 +91,11 @@ class Exporter:
         # Whatever can be found wrong is found here, before the first second is spent.
         if format_of(path) != spec.format:
             raise UsageError(f"{path} does not end in .{spec.format}.", "Let suffix and format agree.")
-        if spec.precision == "int8" and self._data is None:
-            raise UsageError("int8 needs calibration data.", "Give a loader of training data as `calibration`.")
+        if spec.precision in CALIBRATED and self._data is None:
+            raise UsageError(
+                f"{spec.precision} needs calibration data.",
+                "Give a loader of training data as `calibration`, or take int8-dynamic, which needs none.",
+            )
         check_target(path)
         converter: Converter = CONVERTERS.load(spec.format)()
         converter.check(spec, names)
@@ -106,17 +111,17 @@ class Exporter:
         return self._references.setdefault(len(examples[0]), Reference(self._model, examples))
 
     def _convert_once(self, converter: Converter, spec: ExportSpec, names: tuple[str, ...]) -> bytes:
-        key = (spec.format, spec.opset, spec.dynamic_batch, names)
+        key = (spec.format, spec.opset, spec.dynamic_batch, spec.channels_last, names)
         if key not in self._converted:
             self._converted[key] = converter.convert(self._model, spec, names)
         return self._converted[key]
 
-    def _reduced(
-        self, converter: Converter, spec: ExportSpec, converted: bytes, examples: Sequence[np.ndarray]
-    ) -> bytes:
-        if spec.precision == "int8":
-            return converter.to_int8(converted, _batches(examples, self._model.batch_size))
-        return converter.to_fp16(converted) if spec.precision == "fp16" else converted
+    def _reduced(self, spec: ExportSpec, converted: bytes, examples: Sequence[np.ndarray]) -> bytes:
+        if spec.precision == "fp32":
+            return converted
+        given = channels_last(examples) if spec.channels_last else examples
+        batches = _batches(given, self._model.batch_size) if spec.precision in CALIBRATED else ()
+        return reducer(converted, spec, batches).reduced()
 
     def _tell(self, path: Path, done: int) -> None:
         message = STEPS[done] if done < len(STEPS) else ""
@@ -138,8 +143,8 @@ def export(
         model: Left exactly as found, its training flag included; its copy is exported in eval mode.
         spec: Format, precision and the rest.
         example_inputs: What its forward takes, batch first; their batch size becomes the artifact's.
-        calibration: Iterable of (inputs, targets), needed for int8; parity is measured on it, or, without it, on the
-            example inputs and seeded random ones.
+        calibration: Iterable of (inputs, targets), needed for int8 and int8-mixed; parity is measured on it, or,
+            without it, on the example inputs and seeded random ones.
         path: Of the file to write; it appears whole or not at all.
         listener: Told of each step.
 
@@ -189,5 +194,9 @@ def _suffix(format_name: str) -> str:
     return next(suffix for suffix, name in SUFFIXES.items() if name == format_name)
 
 
-def _batches(examples: Sequence[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+def _run(file: ModelFile, spec: ExportSpec) -> Run:
+    return turned(opened(file)) if spec.channels_last else opened(file)
+
+
+def _batches(examples: Sequence[np.ndarray], size: int) -> Batches:
     return (batch for batch, _ in chunks(examples, size))

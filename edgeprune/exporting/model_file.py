@@ -34,7 +34,7 @@ class ModelFile(ABC):
     Attributes:
         inputs: In the order in which the runtime takes them.
         outputs: In the order in which it gives them.
-        precision: "fp32", "fp16", "int8", or "unknown" where weights and activations are mixed otherwise.
+        precision: As in `ExportSpec`, or "unknown" where the file does not tell it.
         opset: ONNX operator set; None for other formats.
     """
 

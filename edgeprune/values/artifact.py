@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from edgeprune.values.json import ELIDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +16,15 @@ class TensorSpec:
         name: As the runtime knows it.
         shape: Batch first; -1 where the dimension is open.
         dtype: numpy's name: "float32", "int8", "int64", "bool".
+        scale: Of an integer that stands for a real number, real = scale·(integer − zero_point); None for any other.
+        zero_point: The integer that stands for 0; None for any other.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    scale: float | None = field(default=None, metadata=ELIDED)
+    zero_point: int | None = field(default=None, metadata=ELIDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Artifact:
     Attributes:
         path: Where it lies on the host.
         format: "onnx" or "tflite".
-        precision: "fp32", "fp16" or "int8"; "unknown" for a file that we did not make.
+        precision: As in `ExportSpec`; "unknown" for a file that does not tell it.
         sha256: Of its bytes, 64 hex digits; its name on every board.
         size_bytes: Of the file.
         inputs: In order.
