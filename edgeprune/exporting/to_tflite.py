@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ExportError, UsageError
+from edgeprune.exporting.arrays import IMAGE_DIMENSIONS
 from edgeprune.exporting.converter import Converter
 from edgeprune.exporting.flat_model import FlatModel
-from edgeprune.exporting.layout import IMAGE_DIMENSIONS
 from edgeprune.exporting.storage import scratch_folder
 from edgeprune.exporting.thirdparty import failing_as, require
 from edgeprune.values.spec import ExportSpec

@@ -29,7 +29,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """How far an artifact is from its torch model, on the same inputs.
+    """How far an artifact is from the model it was made of, on the same inputs.
 
     The error is split: a float artifact of the same format shows what conversion alone does, and the quantized
     one is compared with that float artifact.
@@ -42,6 +42,11 @@ class ParityReport:
         quantization_mean_abs: mean |Δ| between them; None when nothing was quantized.
         top1_agreement_ratio: Share of examples whose largest output is the same as torch's, in [0, 1]; None where no
             output has classes.
+        conversion_mean_abs: mean |Δ| between torch and the float artifact; None in reports from before it was kept.
+        whole_max_relative: max |Δ| between torch and the artifact itself, divided by the largest magnitude of torch's
+            output; of the worst output. None likewise.
+        random: The same on seeded random inputs of the data's mean and deviation; None where there is no calibration
+            data (the report is then on random inputs), or where the model gives no finite output on them.
     """
 
     n_inputs: int
@@ -50,6 +55,9 @@ class ParityReport:
     quantization_max_abs: float | None
     quantization_mean_abs: float | None
     top1_agreement_ratio: float | None
+    conversion_mean_abs: float | None = None
+    whole_max_relative: float | None = None
+    random: ParityReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ class Artifact:
         outputs: In order.
         opset: ONNX operator set; None for TFLite.
         parity: None for a file that we did not make.
+        float_layers: Layers that int8-mixed left in float, the costliest first.
     """
 
     path: Path
@@ -77,3 +86,4 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     opset: int | None = None
     parity: ParityReport | None = None
+    float_layers: tuple[str, ...] = field(default=(), metadata=ELIDED)

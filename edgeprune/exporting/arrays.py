@@ -1,4 +1,4 @@
-"""Arrays of images, channels first as torch has them, and channels last as TFLite wants them."""
+"""Arrays on their way into a runtime: finite, channels first as torch has them or last as TFLite wants them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from edgeprune.exporting.model_file import Run
 
 IMAGE_DIMENSIONS = 4
 """Batch, channels, height, width: what has as many is taken for images."""
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Return whether an array is free of NaN and infinity; integers and booleans always are."""
+    return not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).all())
 
 
 def channels_last(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
