@@ -104,6 +104,27 @@ class FinetuneConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """[export]: what holds for every artifact.
+
+    Attributes:
+        calibration: How int8 finds its ranges in ONNX: "minmax", "entropy" or "percentile".
+        min_agreement_ratio: Least share of inputs on which an artifact's largest output is the network's, text such as
+            "99%" under the key min_agreement; None for no floor.
+        max_error_ratio: Largest error of an output as a share of the largest, text such as "5%" under the key
+            max_error; None for no bound.
+    """
+
+    calibration: Annotated[str, OneOf("calibration", ("minmax", "entropy", "percentile"))] = "minmax"
+    min_agreement_ratio: Annotated[float | None, Written(rules.share, "99%")] = field(
+        default=None, metadata={"key": "min_agreement"}
+    )
+    max_error_ratio: Annotated[float | None, Written(rules.share, "5%")] = field(
+        default=None, metadata={"key": "max_error"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SearchConfig:
     """[search]: which variants are tried, and how they are measured.
 
@@ -191,6 +212,7 @@ class Config:
         model: See `ModelConfig`.
         data: See `DataConfig`.
         finetune: See `FinetuneConfig`.
+        export: See `ExportConfig`.
         search: See `SearchConfig`.
         goal: See `GoalConfig`.
         devices: By name, in the file's order.
@@ -202,6 +224,7 @@ class Config:
     model: ModelConfig
     data: DataConfig = field(default_factory=DataConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     goal: GoalConfig = field(default_factory=GoalConfig)
     devices: Mapping[str, DeviceConfig] = field(default_factory=dict)

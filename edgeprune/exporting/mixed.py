@@ -63,7 +63,7 @@ def shortfall(report: ParityReport, spec: ExportSpec) -> str:
     Returns:
         In words; empty where it lacks nothing.
     """
-    agreement, floor = report.top1_agreement_ratio, spec.min_agreement_ratio
+    agreement, floor = report.top1_agreement_ratio, spec.agreement_floor_ratio
     if floor is not None and agreement is not None and agreement < floor:
         return f"its largest output is the model's on {agreement:.2%} of {report.n_inputs} inputs, {floor:.2%} is asked"
     error, bound = report.whole_max_relative, spec.max_error_ratio

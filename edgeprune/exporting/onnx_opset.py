@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from edgeprune.errors import ExportError
+from edgeprune.exporting.onnx_bytes import to_bytes
 from edgeprune.exporting.onnx_file import ONNX_FAILURES
 from edgeprune.exporting.thirdparty import failing_as, quiet
 
@@ -28,7 +30,7 @@ def lowered(model: Any, opset: int) -> Any:
     _refuse_younger(model, opset)
     step = "Give a newer opset, or replace the operator that the message names."
     with failing_as(ExportError, f"The model cannot be written in operator set {opset}", step, *ONNX_FAILURES):
-        older = onnx.version_converter.convert_version(model, opset)
+        older = _restamped(model, opset) or onnx.version_converter.convert_version(model, opset)
         for node in older.graph.node:
             known = onnx.defs.get_schema(node.op_type, opset, node.domain).attributes
             # The version converter leaves attributes that the older operator does not have; dropping one is sound only
@@ -38,6 +40,34 @@ def lowered(model: Any, opset: int) -> Any:
             node.attribute.extend(kept)
         onnx.checker.check_model(older)
     return older
+
+
+def _restamped(model: Any, opset: int) -> Any:
+    """Return the model with another operator set declared, where its operators have this very form there; else None.
+
+    The version converter knows no way for operators that only learnt new types, such as Relu in 14. What a form does
+    not show, a change of meaning, the parity check does.
+    """
+    older = copy.deepcopy(model)
+    next(entry for entry in older.opset_import if entry.domain in ("", "ai.onnx")).version = opset
+    try:
+        onnx.checker.check_model(older, full_check=True)
+    except ONNX_FAILURES:
+        return None
+    return older
+
+
+def lowered_file(content: bytes, opset: int) -> bytes:
+    """Convert a file down.
+
+    Args:
+        content: The file.
+        opset: The operator set wanted.
+
+    Returns:
+        The file in it; see `lowered` for what can be wrong.
+    """
+    return to_bytes(lowered(onnx.ModelProto.FromString(content), opset))
 
 
 def _refuse_younger(model: Any, opset: int) -> None:

@@ -96,3 +96,22 @@ def suited(spec: ExportSpec, package: str) -> ExportSpec:
     if spec.opset is None and release.opset < DEFAULT_OPSET:
         return replace(spec, opset=release.opset)
     return spec
+
+
+def unmet(opset: int, ir_version: int, package: str) -> str:
+    """Say what a release of onnxruntime lacks to load a file.
+
+    Args:
+        opset: That the file declares.
+        ir_version: Likewise.
+        package: The runtime, such as "onnxruntime==1.10.0".
+
+    Returns:
+        In words; empty where it lacks nothing.
+    """
+    release = release_of(package)
+    if opset > release.opset:
+        return f"it needs operator set {opset}, {package} has {release.opset}"
+    if ir_version > release.ir_version:
+        return f"it is written in IR version {ir_version}, {package} reads up to {release.ir_version}"
+    return ""

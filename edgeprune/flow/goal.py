@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeprune import units
 from edgeprune.config import Config, SearchConfig
@@ -12,7 +12,7 @@ from edgeprune.searching import Candidate, grid, within_budget
 from edgeprune.values.choice import Constraint, Objective
 from edgeprune.values.device import DeviceProfile
 from edgeprune.values.plan import BenchPlan
-from edgeprune.values.spec import OWN_CRITERIA, WEIGHT_CRITERIA, ExportSpec, PruneSpec
+from edgeprune.values.spec import CALIBRATED, OWN_CRITERIA, WEIGHT_CRITERIA, ExportSpec, PruneSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +107,36 @@ def candidates(config: Config, goal: Goal) -> list[Candidate]:
         for criterion in _criteria(method, search.criteria)
         for spec in _amounts(method, criterion, search)
     ]
-    names = tuple(spec.name for spec in config.model.inputs)
-    batches = config.data.calibration_batches
     exports = [
-        ExportSpec(format_, precision, input_names=names, calibration_batches=batches)
+        configured(ExportSpec(format_, precision), config)
         for format_ in search.formats
         for precision in search.precisions
     ]
     plans = [BenchPlan.named(goal.plan, threads=threads) for threads in search.threads]
     return within_budget(grid(prunes, exports, plans), trials=goal.trials, device_time_s=goal.device_time_s)
+
+
+def configured(spec: ExportSpec, config: Config) -> ExportSpec:
+    """Return a spec with what a project's configuration says of every artifact.
+
+    Args:
+        spec: What it says itself counts more.
+        config: The project's.
+
+    Returns:
+        The spec with the inputs' names, the calibration and the floor.
+    """
+    export = config.export
+    calibration = export.calibration if spec.precision in CALIBRATED and spec.format == "onnx" else "minmax"
+    reduced = spec.precision != "fp32"  # nothing is lost that a floor could be for
+    return replace(
+        spec,
+        input_names=tuple(given.name for given in config.model.inputs),
+        calibration_batches=config.data.calibration_batches,
+        calibration=spec.calibration if spec.calibration != "minmax" else calibration,
+        min_agreement_ratio=spec.min_agreement_ratio or (export.min_agreement_ratio if reduced else None),
+        max_error_ratio=spec.max_error_ratio or (export.max_error_ratio if reduced else None),
+    )
 
 
 def _criteria(method: str, wanted: Sequence[str]) -> Sequence[str]:

@@ -79,6 +79,11 @@ class Project:
         return self._loader("train")
 
     @property
+    def calibration(self) -> Iterable[Any] | None:
+        """A new pass over the training data; None where there is none."""
+        return self.train if self.config.data.train else None
+
+    @property
     def test(self) -> Iterable[Any]:
         """A new pass over the test data; yields (inputs, targets)."""
         return self._loader("test")

@@ -266,8 +266,13 @@ class ExportSpec:
             raise UsageError(f"min_agreement_ratio {self.min_agreement_ratio} is outside [0, 1].", "Give, say, 0.99.")
         if self.max_error_ratio is not None and not 0 < self.max_error_ratio < math.inf:
             raise UsageError(f"max_error_ratio {self.max_error_ratio} is no share above 0.", "Give, say, 0.05.")
+
+    @property
+    def agreement_floor_ratio(self) -> float | None:
+        """The floor that holds: int8-mixed has one even where none is given, since it decides what stays float."""
         if self.precision == "int8-mixed" and self.min_agreement_ratio is None and self.max_error_ratio is None:
-            object.__setattr__(self, "min_agreement_ratio", MIXED_AGREEMENT_RATIO)
+            return MIXED_AGREEMENT_RATIO
+        return self.min_agreement_ratio
 
 
 def spec_id(*specs: object) -> str:
