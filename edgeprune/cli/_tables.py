@@ -170,7 +170,7 @@ def _variants_table(result: RunResult) -> Table:
 def _variant_row(m: Measurement, baseline: Measurement | None) -> list[str]:
     return [
         f"{m.label}, {m.plan.threads} threads" if m.plan.threads > 1 else m.label,
-        f"{m.variant.params:,}" if m.variant else "–",
+        f"{m.variant.params:,}" if m.variant and m.variant.params is not None else "–",
         units.format_quantity(m.artifact.size_bytes, "bytes"),
         "–" if m.accuracy is None else units.format_quantity(m.accuracy, "ratio"),
         _time(m.latency.p50_s),

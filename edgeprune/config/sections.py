@@ -13,6 +13,7 @@ from typing import Annotated
 
 from edgeprune.config import rules
 from edgeprune.config.rules import OneOf, Within, Written
+from edgeprune.errors import UsageError
 
 Count = Annotated[int, Within(low=1)]
 CallablePath = Annotated[str, rules.callable_path]
@@ -43,17 +44,27 @@ class InputConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """[model]: the trained network.
+    """[model]: the trained network, as Python that builds it or as a file of another tool.
 
     Attributes:
         factory: "module:callable" that takes nothing and returns the network; importable from the file's folder.
         inputs: In the order of the network's forward method.
         weights: File, relative to the file's folder; None if the factory loads them itself.
+        file: A float .onnx or .tflite file, relative to the file's folder, in place of all the others.
     """
 
-    factory: CallablePath
-    inputs: Annotated[tuple[InputConfig, ...], rules.listed]
+    factory: CallablePath = ""
+    inputs: Annotated[tuple[InputConfig, ...], rules.listed] = ()
     weights: Annotated[str | None, rules.not_empty] = None
+    file: Annotated[str | None, rules.not_empty] = field(default=None, metadata={"elided": True})
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("factory", "inputs", "weights") if getattr(self, name)]
+        if self.file is not None and given:
+            raise UsageError(f"A model file stands beside {given[0]!r}.", "Give the file alone; it names its inputs.")
+        missing = next((name for name in ("factory", "inputs") if not getattr(self, name)), None)
+        if self.file is None and missing:
+            raise UsageError(f"[model] has no {missing!r}.", f'Add {missing} = … there, or file = "model.onnx" alone.')
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,5 +243,6 @@ class Config:
 
     @property
     def model_name(self) -> str:
-        """What the model is called on a board: the folder's name, as far as the wire allows it (docs/wire.md)."""
-        return re.sub(r"[^a-z0-9._-]+", "-", self.folder.name.lower()).strip("-._")[:64] or "model"
+        """What the model is called on a board: the folder's or the file's name, as the wire allows (docs/wire.md)."""
+        name = Path(self.model.file).stem if self.model.file else self.folder.name
+        return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:64] or "model"

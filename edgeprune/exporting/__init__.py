@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgeprune.exporting.exporter import Exporter, export, export_all
     from edgeprune.exporting.imported import FileExporter, export_file
     from edgeprune.exporting.loading import copied, load_artifact, verify_artifact
+    from edgeprune.exporting.pipeline import Pipeline
     from edgeprune.exporting.running import HostRunner, predict
 
 _HOME = {
@@ -25,12 +26,14 @@ _HOME = {
     "load_artifact": "loading",
     "verify_artifact": "loading",
     "HostRunner": "running",
+    "Pipeline": "pipeline",
     "predict": "running",
 }
 __all__ = [
     "Exporter",
     "FileExporter",
     "HostRunner",
+    "Pipeline",
     "copied",
     "export",
     "export_all",

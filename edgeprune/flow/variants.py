@@ -31,15 +31,15 @@ class PrunedModel:
 
     Attributes:
         identity: Content hash of what it was made from.
-        model: In eval mode.
-        params: Parameters.
-        macs: Multiply-accumulates at batch 1.
+        model: In eval mode; None for a model file.
+        params: Parameters; None for a model file, whose network is not known.
+        macs: Multiply-accumulates at batch 1; None likewise.
     """
 
     identity: str
-    model: nn.Module
-    params: int
-    macs: int
+    model: nn.Module | None
+    params: int | None
+    macs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ def make_model(project: Project, workspace: Workspace, prune: PruneSpec | None, 
         The model.
     """
     identity = content_id(project.fingerprint, prune)
+    if project.file is not None:
+        return PrunedModel(identity, None, None, None)
     if prune is None:
         return counted(project, identity, project.model)
     folder = workspace.model(identity)
@@ -246,14 +248,20 @@ def kept_artifact(workspace: Workspace, identity: str, spec: ExportSpec) -> Arti
 def _export(
     project: Project, workspace: Workspace, made: PrunedModel, specs: Sequence[ExportSpec], listener: Listener
 ) -> dict[ExportSpec, Artifact | ExportError]:
-    exporter = exporting.Exporter(
-        made.model, example_inputs=project.example_inputs, calibration=project.calibration, listener=listener
-    )
+    exporter = _exporter(project, made, listener)
     return {spec: _exported(exporter, workspace, made.identity, spec) for spec in specs}
 
 
+def _exporter(project: Project, made: PrunedModel, listener: Listener) -> exporting.Pipeline:
+    if made.model is None:
+        return exporting.FileExporter(str(project.file), calibration=project.calibration, listener=listener)
+    return exporting.Exporter(
+        made.model, example_inputs=project.example_inputs, calibration=project.calibration, listener=listener
+    )
+
+
 def _exported(
-    exporter: exporting.Exporter, workspace: Workspace, identity: str, spec: ExportSpec
+    exporter: exporting.Pipeline, workspace: Workspace, identity: str, spec: ExportSpec
 ) -> Artifact | ExportError:
     folder = workspace.artifact(content_id(identity, spec))
     with disk_errors(folder.parent):
