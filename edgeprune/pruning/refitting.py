@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeprune.pruning.capture import canonical_names, tensors
-from edgeprune.pruning.surgery import kept_indices
+from edgeprune.pruning.surgery import kept_indices, starts_from
 from edgeprune.values.batch import batches
 from edgeprune.values.recipe import PruneRecipe
 
@@ -61,7 +61,7 @@ def refit(model: nn.Module, dense: nn.Module, recipe: PruneRecipe, train: Iterab
 
     Args:
         model: What `recipe` led to, in eval mode. Where its graph was written again, nothing is done.
-        dense: The model before, in eval mode; only read.
+        dense: The model before, in eval mode; only read. Nothing is done where the recipe does not start from it.
         recipe: What was cut. Layers with zeros that have to stay are left alone.
         train: Loader of (inputs, targets); the targets are not read.
         n_batches: How many batches to look at; 0 does nothing.
@@ -70,6 +70,8 @@ def refit(model: nn.Module, dense: nn.Module, recipe: PruneRecipe, train: Iterab
         How many layers were refit.
     """
     if not n_batches or not (recipe.cuts or recipe.removals) or recipe.rewriting is not None:
+        return 0
+    if not starts_from(recipe, dense):
         return 0
     inputs = [batch for batch, _ in batches(train, n_batches)]
     pairs = _pairs(model, dense, recipe, inputs[0])

@@ -76,6 +76,16 @@ def set_attributes(model: nn.Module, recipe: PruneRecipe) -> None:
         setattr(modules[name], attribute, value)
 
 
+def starts_from(recipe: PruneRecipe, model: nn.Module) -> bool:
+    """Return whether a model has the tensors and the widths that a recipe cuts."""
+    held = tensors(model)
+    return all(
+        slice_.tensor in held and held[slice_.tensor].shape[slice_.dim : slice_.dim + 1] == (slice_.size,)
+        for group in recipe.cuts
+        for slice_ in group.slices
+    )
+
+
 def kept_indices(recipe: PruneRecipe) -> dict[tuple[str, int], list[int]]:
     """Return for each cut tensor dimension the indices that every group leaves there, ascending."""
     return {spot: indices.tolist() for spot, indices in _kept(recipe).items()}

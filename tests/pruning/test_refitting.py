@@ -111,3 +111,12 @@ def test_fine_tuning_refits_first_where_it_is_told_what_was_cut():
     finetune(untold.model, model, loader, spec)
     assert distance(told.model, model, loader) < 0.5 * distance(untold.model, model, loader)
     assert all(torch.equal(model.state_dict()[name], value) for name, value in dense.items())
+
+
+def test_a_teacher_that_is_not_the_network_which_was_cut_teaches_without_a_refit():
+    model, loader = plain("2d"), data(*SHAPES["2d"])
+    half = halved(model, loader).model
+    quarter = halved(half, loader)
+    assert refit(quarter.model, model, quarter.recipe, loader, 4) == 0
+    finetune(quarter.model, model, loader, FinetuneSpec(), recipe=quarter.recipe)
+    assert refit(quarter.model, half, quarter.recipe, loader, 4) == 4
