@@ -75,7 +75,7 @@ class FileSource:
             raise UsageError("TFLite has no opset, and its ranges are the extremes.", "Leave these options out.")
 
     def float_file(self, spec: ExportSpec) -> bytes:
-        """Return the file, in an older operator set if asked.
+        """Return the file; where an operator set is asked for, in that one if the file's is newer, and no newer IR.
 
         Args:
             spec: Its opset counts here.
@@ -86,7 +86,7 @@ class FileSource:
         Raises:
             ExportError: An operator is younger than the operator set.
         """
-        if spec.opset is None or spec.opset >= (self._artifact.opset or 0):
+        if spec.opset is None:
             return self._content
         from edgeprune.exporting.onnx_opset import lowered_file
 

@@ -116,6 +116,7 @@ def described(
         inputs=file.inputs,
         outputs=file.outputs,
         opset=file.opset,
+        ir_version=file.ir_version,
         parity=parity,
     )
 

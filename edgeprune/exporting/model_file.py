@@ -36,12 +36,14 @@ class ModelFile(ABC):
         outputs: In the order in which it gives them.
         precision: As in `ExportSpec`, or "unknown" where the file does not tell it.
         opset: ONNX operator set; None for other formats.
+        ir_version: Of ONNX's file format; None for other formats.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     precision: str
     opset: int | None = None
+    ir_version: int | None = None
 
     @abstractmethod
     def __init__(self, content: bytes, name: str) -> None:

@@ -52,6 +52,7 @@ class OnnxFile(ModelFile):
         self.inputs = tuple(_spec(value) for value in model.graph.input if value.name not in weights)
         self.outputs = tuple(_spec(value) for value in model.graph.output)
         self.opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+        self.ir_version = int(model.ir_version)
         self.precision = _precision(model)
 
     def open(self) -> Run:

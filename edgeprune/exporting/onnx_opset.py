@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from edgeprune.errors import ExportError
-from edgeprune.exporting.onnx_bytes import to_bytes
+from edgeprune.exporting.onnx_bytes import opset_of, to_bytes
 from edgeprune.exporting.onnx_file import ONNX_FAILURES
 from edgeprune.exporting.thirdparty import failing_as, quiet
 
@@ -62,12 +62,13 @@ def lowered_file(content: bytes, opset: int) -> bytes:
 
     Args:
         content: The file.
-        opset: The operator set wanted.
+        opset: The newest operator set wanted; one of an older set keeps it.
 
     Returns:
         The file in it; see `lowered` for what can be wrong.
     """
-    return to_bytes(lowered(onnx.ModelProto.FromString(content), opset))
+    model = onnx.ModelProto.FromString(content)
+    return to_bytes(lowered(model, opset) if opset < opset_of(model) else model)
 
 
 def _refuse_younger(model: Any, opset: int) -> None:

@@ -28,7 +28,9 @@ class Release:
 
 
 RELEASES = (
-    Release((1, 10), 15, 7),
+    Release((1, 6), 13, 7),
+    Release((1, 8), 14, 7),
+    Release((1, 9), 15, 7),
     Release((1, 15), 19, 9),
     Release((1, 17), 20, 9),
     Release((1, 18), 21, 10),
@@ -40,7 +42,7 @@ RELEASES = (
 )
 """Where something changes; a release between two counts as the older one.
 
-Source: 1.10 from the version matrix of onnxruntime's docs/Versioning.md; the others measured: each wheel for CPython
+Source: up to 1.10 the version matrix of onnxruntime's docs/Versioning.md; the others measured: each wheel for CPython
 3.11 was given one-node models of rising operator set and IR version until it refused.
 """
 
@@ -55,15 +57,13 @@ def release_of(package: str) -> Release:
         The newest known release that is not newer.
 
     Raises:
-        UsageError: It is no release of onnxruntime, or one before 1.10.
+        UsageError: It is no release of onnxruntime, or one before 1.6.
     """
     found = re.fullmatch(r"(?:onnxruntime(?:-gpu)?\s*==\s*)?(\d+)\.(\d+)(?:\.\S*)?", package.strip())
     wanted = (int(found[1]), int(found[2])) if found else (0, 0)
     known = [release for release in RELEASES if release.version <= wanted]
     if not known:
-        raise UsageError(
-            f"{package!r} is no release of onnxruntime from 1.10.", "Give one such as onnxruntime==1.19.2."
-        )
+        raise UsageError(f"{package!r} is no release of onnxruntime from 1.6.", "Give one such as onnxruntime==1.19.2.")
     return known[-1]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from edgeprune.devices.board_check import generic_board
 from edgeprune.devices.profiles import BoardType, board_type, board_types
-from edgeprune.errors import UsageError
-from edgeprune.exporting.runtimes import suited
+from edgeprune.errors import ArtifactError, UsageError
+from edgeprune.exporting.runtimes import suited, unmet
+from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.spec import ExportSpec
 
@@ -14,6 +15,25 @@ def suited_to_board(spec: ExportSpec, info: DeviceInfo) -> ExportSpec:
     """Return the spec as the board's own onnxruntime needs it; unchanged where the board has none."""
     runtime = info.runtime("onnxruntime")
     return suited(spec, f"onnxruntime=={runtime.version}") if runtime and runtime.version else spec
+
+
+def refuse_unmet(artifact: Artifact, info: DeviceInfo) -> None:
+    """Refuse a file that the board's onnxruntime is too old for, before it is sent there.
+
+    Args:
+        artifact: Of any origin.
+        info: What the board says of itself.
+
+    Raises:
+        ArtifactError: It needs a newer operator set or file format.
+    """
+    runtime = info.runtime("onnxruntime")
+    if artifact.opset is None or runtime is None or runtime.version is None:
+        return
+    package = f"onnxruntime=={runtime.version}"
+    if lack := unmet(artifact.opset, artifact.ir_version or 0, package):
+        step = f"Run: edgeprune export --from {artifact.path} --target {package} -o older.onnx"
+        raise ArtifactError(f"The board cannot load {artifact.path}: {lack}.", step)
 
 
 def spec_for_target(spec: ExportSpec, target: str) -> ExportSpec:

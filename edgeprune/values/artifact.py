@@ -74,6 +74,7 @@ class Artifact:
         outputs: In order.
         opset: ONNX operator set; None for TFLite.
         parity: None for a file that we did not make.
+        ir_version: Of ONNX's file format; None for TFLite.
         float_layers: Layers that int8-mixed left in float, the costliest first.
     """
 
@@ -86,4 +87,5 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     opset: int | None = None
     parity: ParityReport | None = None
+    ir_version: int | None = field(default=None, metadata=ELIDED)
     float_layers: tuple[str, ...] = field(default=(), metadata=ELIDED)
