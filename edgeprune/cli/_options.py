@@ -117,9 +117,11 @@ class Sink:
         quiet: One line.
         config: Path of edgeprune.toml, or None to search.
         store: URL of the store, or None for the project's.
+        file: A model file that stands in place of the project's network; None for the latter.
     """
 
     as_json: bool
     quiet: bool
     config: Path | None = None
     store: str | None = None
+    file: Path | None = None

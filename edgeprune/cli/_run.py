@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeprune.cli._options import Board, Sink, Wanted
-from edgeprune.cli._project import project_folder, the_board
+from edgeprune.cli._project import optional_config, project_folder, the_board
 
 if TYPE_CHECKING:
     from edgeprune.cli._output import Output
@@ -29,9 +29,7 @@ def run_command(
     from edgeprune.cli._output import output
 
     with output(command, as_json=sink.as_json, quiet=sink.quiet, folder=project_folder(sink.config)) as out:
-        from edgeprune.config import load
-
-        config = load(sink.config)
+        config = _config(sink)
         goal = _goal(config, wanted)
         if dry_run:
             _show_plan(out, config, goal)
@@ -60,6 +58,14 @@ def choose_command(run: str | None, wanted: Wanted, sink: Sink) -> None:
 
         config = load(sink.config)
         _show_run(out, flow.choose_again(config, _goal(config, wanted), run, sink.store))
+
+
+def _config(sink: Sink) -> Config:
+    from edgeprune.config import for_file, load
+
+    if sink.file is None:
+        return load(sink.config)
+    return for_file(sink.file, optional_config(sink.config))
 
 
 def _goal(config: Config, wanted: Wanted) -> Goal:

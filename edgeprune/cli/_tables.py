@@ -82,11 +82,18 @@ def artifact_view(artifact: Artifact) -> RenderableType:
         "outputs": ", ".join(f"{t.name} {list(t.shape)} {t.dtype}" for t in artifact.outputs),
     }
     if parity := artifact.parity:
-        rows["conversion error"] = f"max |Δ| {parity.conversion_max_abs:.2e} on {parity.n_inputs} inputs"
+        mean = "" if parity.conversion_mean_abs is None else f", mean {parity.conversion_mean_abs:.2e}"
+        rows["conversion error"] = f"max |Δ| {parity.conversion_max_abs:.2e}{mean} on {parity.n_inputs} inputs"
         if parity.quantization_max_abs is not None:
-            rows["quantization error"] = f"max |Δ| {parity.quantization_max_abs:.2e}"
+            rows["quantization error"] = (
+                f"max |Δ| {parity.quantization_max_abs:.2e}, mean {parity.quantization_mean_abs:.2e}"
+            )
         if parity.top1_agreement_ratio is not None:
             rows["top-1 agreement"] = units.format_quantity(parity.top1_agreement_ratio, "ratio")
+        if parity.random and parity.random.whole_max_relative is not None:
+            rows["on random inputs"] = f"max |Δ| {parity.random.whole_max_relative:.2e} of the largest output"
+    if artifact.float_layers:
+        rows["left in float"] = ", ".join(artifact.float_layers)
     return _facts(rows)
 
 
@@ -163,7 +170,7 @@ def _variants_table(result: RunResult) -> Table:
 def _variant_row(m: Measurement, baseline: Measurement | None) -> list[str]:
     return [
         f"{m.label}, {m.plan.threads} threads" if m.plan.threads > 1 else m.label,
-        f"{m.variant.params:,}" if m.variant else "–",
+        f"{m.variant.params:,}" if m.variant and m.variant.params is not None else "–",
         units.format_quantity(m.artifact.size_bytes, "bytes"),
         "–" if m.accuracy is None else units.format_quantity(m.accuracy, "ratio"),
         _time(m.latency.p50_s),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,9 @@ import typer
 from edgeprune.cli import _options as o
 from edgeprune.cli._run import run_command
 
+File = Annotated[
+    Path | None, typer.Option("--from", help="A float .onnx or .tflite file in place of the project's network.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be tried; touch no board.")]
 
 
@@ -26,6 +30,7 @@ def deploy(
     device_time: o.DeviceTime = None,
     trials: o.Trials = None,
     plan: o.Plan = None,
+    source: File = None,
     dry_run: DryRun = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
@@ -37,5 +42,5 @@ def deploy(
         max_accuracy_drop, min_accuracy, max_latency, max_p95_latency, max_energy, max_size, max_memory
     )
     wanted = o.Wanted(minimize or [], bounds, trials, device_time, plan)
-    sink = o.Sink(as_json, quiet, config, store)
+    sink = o.Sink(as_json, quiet, config, store, source)
     run_command("deploy", o.Board(device, expect_device_id), wanted, sink, install=True, dry_run=dry_run)

@@ -1,10 +1,11 @@
 """`edgeprune.toml` -> `Config`: every default filled in, every mistake named with its line."""
 
-from edgeprune.config.reading import FILE_NAME, load
+from edgeprune.config.reading import FILE_NAME, for_file, load
 from edgeprune.config.sections import (
     Config,
     DataConfig,
     DeviceConfig,
+    ExportConfig,
     FinetuneConfig,
     GoalConfig,
     InputConfig,
@@ -18,11 +19,13 @@ __all__ = [
     "Config",
     "DataConfig",
     "DeviceConfig",
+    "ExportConfig",
     "FinetuneConfig",
     "GoalConfig",
     "InputConfig",
     "ModelConfig",
     "SearchConfig",
     "StoreConfig",
+    "for_file",
     "load",
 ]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Never, cast
 
 from edgeprune.config.positions import Place, line_numbers
 from edgeprune.config.rules import Written
-from edgeprune.config.sections import Config
+from edgeprune.config.sections import Config, ModelConfig
 from edgeprune.errors import ConfigError, UsageError, nearest
 
 FILE_NAME = "edgeprune.toml"
@@ -40,6 +40,21 @@ def load(path: Path | None = None, start: Path | None = None) -> Config:
     file = (path or _search(start or Path.cwd())).absolute()
     text = _read_text(file)
     return _Reader(str(file), _parse(file, text), text).config(file)
+
+
+def for_file(file: Path, given: Config | None) -> Config:
+    """Return the configuration of a model file that stands in place of a project's network.
+
+    Args:
+        file: An .onnx or .tflite file.
+        given: The project's configuration, whose data, goal and devices hold; None outside of one.
+
+    Returns:
+        A configuration with its defaults, or the given one with another model.
+    """
+    model = ModelConfig(file=str(file.absolute()))
+    here = Path.cwd()
+    return dataclasses.replace(given, model=model) if given else Config(here / FILE_NAME, here, model)
 
 
 def _search(start: Path) -> Path:
@@ -99,7 +114,10 @@ class _Reader:
                 values[field.name] = self.value(hints[field.name], data[key], (*place, key))
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 self.missing(key, place)
-        return kind(**values)
+        try:
+            return kind(**values)
+        except UsageError as error:  # what only the whole section shows
+            self.fail(error.message, error.next_step, place, error, named=False)
 
     def value(self, hint: Any, data: Any, place: Place) -> Any:
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -198,6 +198,20 @@ def comparison(value: str) -> None:
     units.parse_comparison(value)
 
 
+def share(value: str) -> float:
+    """Read a share.
+
+    Args:
+        value: Such as "99%".
+
+    Returns:
+        In (0, 1].
+    """
+    ratio = units.parse_quantity(value, "ratio")
+    Within(above=0, high=1)(ratio)
+    return ratio
+
+
 def duration(value: str) -> float:
     """Read a time budget.
 

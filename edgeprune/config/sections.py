@@ -13,12 +13,13 @@ from typing import Annotated
 
 from edgeprune.config import rules
 from edgeprune.config.rules import OneOf, Within, Written
+from edgeprune.errors import UsageError
 
 Count = Annotated[int, Within(low=1)]
 CallablePath = Annotated[str, rules.callable_path]
 Method = Annotated[str, OneOf("pruning method", ("weight", "channel", "layer", "connection", "hybrid"))]
 Format = Annotated[str, OneOf("export format", ("onnx", "tflite"))]
-Precision = Annotated[str, OneOf("precision", ("fp32", "fp16", "int8"))]
+Precision = Annotated[str, OneOf("precision", ("fp32", "fp16", "int8", "int8-dynamic", "int8-mixed"))]
 Plan = Annotated[str, OneOf("bench plan", ("quick", "default", "strict", "sustained"))]
 Quantity = Annotated[str, OneOf("quantity to minimize", ("latency", "energy", "size", "memory"))]
 Dtype = Annotated[
@@ -43,17 +44,27 @@ class InputConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """[model]: the trained network.
+    """[model]: the trained network, as Python that builds it or as a file of another tool.
 
     Attributes:
         factory: "module:callable" that takes nothing and returns the network; importable from the file's folder.
         inputs: In the order of the network's forward method.
         weights: File, relative to the file's folder; None if the factory loads them itself.
+        file: A float .onnx or .tflite file, relative to the file's folder, in place of all the others.
     """
 
-    factory: CallablePath
-    inputs: Annotated[tuple[InputConfig, ...], rules.listed]
+    factory: CallablePath = ""
+    inputs: Annotated[tuple[InputConfig, ...], rules.listed] = ()
     weights: Annotated[str | None, rules.not_empty] = None
+    file: Annotated[str | None, rules.not_empty] = field(default=None, metadata={"elided": True})
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("factory", "inputs", "weights") if getattr(self, name)]
+        if self.file is not None and given:
+            raise UsageError(f"A model file stands beside {given[0]!r}.", "Give the file alone; it names its inputs.")
+        missing = next((name for name in ("factory", "inputs") if not getattr(self, name)), None)
+        if self.file is None and missing:
+            raise UsageError(f"[model] has no {missing!r}.", f'Add {missing} = … there, or file = "model.onnx" alone.')
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +115,34 @@ class FinetuneConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """[export]: what holds for every artifact.
+
+    Attributes:
+        calibration: How int8 finds its ranges in ONNX: "minmax", "entropy" or "percentile".
+        min_agreement_ratio: Least share of inputs on which an artifact's largest output is the network's, text such as
+            "99%" under the key min_agreement; None for no floor.
+        max_error_ratio: Largest error of an output as a share of the largest, text such as "5%" under the key
+            max_error; None for no bound.
+    """
+
+    calibration: Annotated[str, OneOf("calibration", ("minmax", "entropy", "percentile"))] = "minmax"
+    min_agreement_ratio: Annotated[float | None, Written(rules.share, "99%")] = field(
+        default=None, metadata={"key": "min_agreement"}
+    )
+    max_error_ratio: Annotated[float | None, Written(rules.share, "5%")] = field(
+        default=None, metadata={"key": "max_error"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SearchConfig:
     """[search]: which variants are tried, and how they are measured.
 
     Attributes:
         methods: Pruning methods.
         formats: "onnx", "tflite".
-        precisions: "fp32", "fp16", "int8".
+        precisions: "fp32", "fp16", "int8", "int8-dynamic", "int8-mixed".
         threads: Of the runtime.
         criteria: Importance scores.
         ratios: Shares of channels or layers removed, in (0, 1); the dense network is always tried.
@@ -191,6 +223,7 @@ class Config:
         model: See `ModelConfig`.
         data: See `DataConfig`.
         finetune: See `FinetuneConfig`.
+        export: See `ExportConfig`.
         search: See `SearchConfig`.
         goal: See `GoalConfig`.
         devices: By name, in the file's order.
@@ -202,6 +235,7 @@ class Config:
     model: ModelConfig
     data: DataConfig = field(default_factory=DataConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     goal: GoalConfig = field(default_factory=GoalConfig)
     devices: Mapping[str, DeviceConfig] = field(default_factory=dict)
@@ -209,5 +243,6 @@ class Config:
 
     @property
     def model_name(self) -> str:
-        """What the model is called on a board: the folder's name, as far as the wire allows it (docs/wire.md)."""
-        return re.sub(r"[^a-z0-9._-]+", "-", self.folder.name.lower()).strip("-._")[:64] or "model"
+        """What the model is called on a board: the folder's or the file's name, as the wire allows (docs/wire.md)."""
+        name = Path(self.model.file).stem if self.model.file else self.folder.name
+        return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:64] or "model"

@@ -7,10 +7,9 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 
 from edgeprune.errors import DataError
-from edgeprune.exporting.flat_model import is_finite
+from edgeprune.exporting.arrays import is_finite
 from edgeprune.values.batch import batches
 
 RANDOM_BATCHES = 15
@@ -77,18 +76,18 @@ class CalibrationData:
 
 
 def random_like(examples: Sequence[np.ndarray], seed: int = 0) -> list[np.ndarray]:
-    """Return the example inputs, followed by seeded random inputs of the same ranges.
+    """Return seeded random inputs of the examples' ranges.
 
     Args:
         examples: One array per input, shape (N, …).
         seed: Of the random numbers.
 
     Returns:
-        One array per input, shape (16·N, …): floats normal with the example's mean and deviation, integers between
-        the example's smallest and largest, so that an index stays in its table.
+        One array per input, shape (15·N, …): floats normal with the examples' mean and deviation, integers between
+        the examples' smallest and largest, so that an index stays in its table.
     """
     generator = np.random.default_rng(seed)
-    return [np.concatenate([array, *_random(array, generator)]) for array in examples]
+    return [np.concatenate(_random(array, generator)) for array in examples]
 
 
 def _random(example: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
@@ -100,4 +99,5 @@ def _random(example: np.ndarray, generator: np.random.Generator) -> list[np.ndar
 
 
 def _array(tensor: Any) -> np.ndarray:
-    return tensor.detach().cpu().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+    # A torch tensor, without importing torch for those who have none.
+    return tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)

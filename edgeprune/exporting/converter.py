@@ -1,11 +1,9 @@
-"""What a format must be able to do: FlatModel -> float file -> file with fewer bits. One subclass a format."""
+"""FlatModel -> float file. One subclass a format; what comes after, `reducer` does to any file."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from edgeprune.errors import UsageError
 from edgeprune.exporting.flat_model import FlatModel
@@ -25,8 +23,7 @@ CONVERTERS = Registry(
 class Converter(ABC):
     """The road into one format.
 
-    The later steps take a file, not a model: they work as well on one that came from elsewhere, and one conversion
-    serves every precision.
+    One conversion serves every precision.
     """
 
     @abstractmethod
@@ -56,35 +53,6 @@ class Converter(ABC):
 
         Raises:
             ExportError: The converter failed; says which operator.
-        """
-
-    @abstractmethod
-    def to_fp16(self, content: bytes) -> bytes:
-        """Store a float file's weights in half precision; inputs and outputs stay float32.
-
-        Args:
-            content: The float file.
-
-        Returns:
-            The smaller file.
-
-        Raises:
-            ExportError: The converter failed.
-        """
-
-    @abstractmethod
-    def to_int8(self, content: bytes, batches: Iterable[Sequence[np.ndarray]]) -> bytes:
-        """Quantize a float file statically: weights per channel, activations by their calibrated range.
-
-        Args:
-            content: The float file.
-            batches: Calibration inputs, each of the file's own batch size.
-
-        Returns:
-            The smaller file; its inputs and outputs stay float32.
-
-        Raises:
-            ExportError: The quantizer failed.
         """
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ModelError
+from edgeprune.exporting.arrays import is_finite
 from edgeprune.exporting.thirdparty import failing_as
 
 
@@ -78,11 +79,6 @@ class FlatModel(nn.Module):
                     "Check the weights and batch norm's running statistics before exporting.",
                 )
         return outputs
-
-
-def is_finite(array: np.ndarray) -> bool:
-    """Return whether an array is free of NaN and infinity; integers and booleans always are."""
-    return not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).all())
 
 
 def _checked(example_inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

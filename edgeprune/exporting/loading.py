@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
-from edgeprune.errors import ArtifactError
+from edgeprune.errors import ArtifactError, UsageError
 from edgeprune.exporting.model_file import ModelFile, format_of, parse
+from edgeprune.exporting.storage import check_target, write_atomically
 from edgeprune.values.artifact import Artifact, ParityReport
 
 
@@ -62,6 +64,28 @@ def read_verified(artifact: Artifact) -> bytes:
     return content
 
 
+def copied(artifact: Artifact, path: Path) -> Artifact:
+    """Copy an artifact's file.
+
+    Args:
+        artifact: Of a file that has not changed since.
+        path: Of the file to write; it appears whole or not at all.
+
+    Returns:
+        The artifact at its new place.
+
+    Raises:
+        UsageError: The new suffix is another format's.
+        ArtifactError: The file has changed.
+        StorageError: The copy cannot be written.
+    """
+    if format_of(path) != artifact.format:
+        raise UsageError(f"{path} does not end in .{artifact.format}.", "Let suffix and format agree.")
+    check_target(path)
+    write_atomically(path, read_verified(artifact))
+    return replace(artifact, path=path)
+
+
 def described(
     path: Path,
     content: bytes,
@@ -92,6 +116,7 @@ def described(
         inputs=file.inputs,
         outputs=file.outputs,
         opset=file.opset,
+        ir_version=file.ir_version,
         parity=parity,
     )
 

@@ -34,14 +34,16 @@ class ModelFile(ABC):
     Attributes:
         inputs: In the order in which the runtime takes them.
         outputs: In the order in which it gives them.
-        precision: "fp32", "fp16", "int8", or "unknown" where weights and activations are mixed otherwise.
+        precision: As in `ExportSpec`, or "unknown" where the file does not tell it.
         opset: ONNX operator set; None for other formats.
+        ir_version: Of ONNX's file format; None for other formats.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     precision: str
     opset: int | None = None
+    ir_version: int | None = None
 
     @abstractmethod
     def __init__(self, content: bytes, name: str) -> None:

@@ -35,6 +35,7 @@ ORT_FAILURES: tuple[type[Exception], ...] = (
 )
 _SEVERITY_FATAL = 4
 _INTEGER_WEIGHTS = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+_WITH_WEIGHTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _STATIC_QUANTIZERS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}
 
 
@@ -51,6 +52,7 @@ class OnnxFile(ModelFile):
         self.inputs = tuple(_spec(value) for value in model.graph.input if value.name not in weights)
         self.outputs = tuple(_spec(value) for value in model.graph.output)
         self.opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+        self.ir_version = int(model.ir_version)
         self.precision = _precision(model)
 
     def open(self) -> Run:
@@ -96,8 +98,15 @@ def _precision(model: Any) -> str:
     """Return the precision as its weights tell it; a file that mixes them otherwise is "unknown"."""
     types = {tensor.data_type for tensor in model.graph.initializer}
     if types & _INTEGER_WEIGHTS:
-        static = any(node.op_type in _STATIC_QUANTIZERS for node in model.graph.node)
-        return "int8" if static else "unknown"
+        operators = {node.op_type for node in model.graph.node}
+        dynamic = "int8-dynamic" if "DynamicQuantizeLinear" in operators else "unknown"
+        return dynamic if operators.isdisjoint(_STATIC_QUANTIZERS) else "int8-mixed" if _has_float(model) else "int8"
     if onnx.TensorProto.FLOAT16 in types:
         return "fp16"
     return "fp32" if onnx.TensorProto.FLOAT in types else "unknown"
+
+
+def _has_float(model: Any) -> bool:
+    """Return whether an operator with weights still computes in float."""
+    floats = {t.name for t in model.graph.initializer if len(t.dims) >= 2 and t.data_type == onnx.TensorProto.FLOAT}
+    return any(node.op_type in _WITH_WEIGHTS and not floats.isdisjoint(node.input) for node in model.graph.node)

@@ -1,4 +1,4 @@
-"""(torch model, float artifact, reduced artifact) + inputs -> ParityReport.
+"""(model, float artifact, reduced artifact) + inputs -> ParityReport.
 
 Conversion and quantization are told apart: the first is the distance from torch to the float file of the same
 format, the second from that float file to the one with fewer bits. Δ is taken in float64 over every element of every
@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeprune.errors import ExportError
-from edgeprune.exporting.flat_model import FlatModel, is_finite
+from edgeprune.exporting.arrays import is_finite
 from edgeprune.exporting.model_file import Run
 from edgeprune.exporting.running import chunks
+from edgeprune.exporting.source import Source
 from edgeprune.values.artifact import ParityReport
 
 MAX_PARITY_EXAMPLES = 256
@@ -52,6 +53,10 @@ class _Distance:
             self.magnitude[index] = max(self.magnitude[index], float(np.abs(a.astype(np.float64)).max(initial=0.0)))
             self.total += float(delta.sum())
             self.n_elements += delta.size
+
+    @property
+    def mean_abs(self) -> float:
+        return self.total / self.n_elements if self.n_elements else 0.0
 
     @property
     def max_relative(self) -> float:
@@ -90,7 +95,7 @@ class Reference:
         examples: One array per input; the first 256 examples are used.
     """
 
-    def __init__(self, model: FlatModel, examples: Sequence[np.ndarray]) -> None:
+    def __init__(self, model: Source, examples: Sequence[np.ndarray]) -> None:
         self._model = model
         self._examples = [array[:MAX_PARITY_EXAMPLES] for array in examples]
         self._kept: dict[int, list[np.ndarray]] = {}
@@ -119,21 +124,32 @@ def compare(reference: Reference, converted: Run, reduced: Run | None) -> Parity
         ModelError: The model gives NaN or infinity.
         ExportError: An artifact gives NaN, infinity, or outputs of other shapes than the model.
     """
-    conversion, quantization, agreement = _Distance(), _Distance(), _Agreement()
+    conversion, quantization, whole, agreement = _Distance(), _Distance(), _Distance(), _Agreement()
     for batch, n_valid, expected in reference:
         floats = _checked(converted(batch), expected, "converted")
         final = _checked(reduced(batch), expected, "quantized") if reduced else floats
         conversion.add(expected, floats)
         quantization.add(floats, final)
+        whole.add(expected, final)
         agreement.add(expected, final, n_valid)
     return ParityReport(
         n_inputs=reference.n_inputs,
         conversion_max_abs=max(conversion.max_abs),
         conversion_max_relative=conversion.max_relative,
         quantization_max_abs=max(quantization.max_abs) if reduced else None,
-        quantization_mean_abs=quantization.total / quantization.n_elements if reduced else None,
+        quantization_mean_abs=quantization.mean_abs if reduced else None,
         top1_agreement_ratio=agreement.ratio,
+        conversion_mean_abs=conversion.mean_abs,
+        whole_max_relative=whole.max_relative,
     )
+
+
+def mean_distance(reference: Reference, reduced: Run) -> float:
+    """Return the mean |Δ| between a model and an artifact, over every element of every output."""
+    distance = _Distance()
+    for batch, _, expected in reference:
+        distance.add(expected, _checked(reduced(batch), expected, "quantized"))
+    return distance.mean_abs
 
 
 def check_conversion(report: ParityReport, name: str) -> None:

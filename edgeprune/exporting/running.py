@@ -86,7 +86,7 @@ def opened(file: ModelFile) -> Run:
         A callable that runs one batch; see `fitted` for what it refuses.
     """
     run = file.open()
-    return lambda inputs: run(fitted(file.inputs, inputs))
+    return lambda inputs: _real(file.outputs, run(fitted(file.inputs, inputs)))
 
 
 def chunks(arrays: Sequence[np.ndarray], size: int) -> Iterator[tuple[list[np.ndarray], int]]:
@@ -122,14 +122,15 @@ def fitted(specs: Sequence[TensorSpec], inputs: Sequence[np.ndarray]) -> list[np
         inputs: As many arrays.
 
     Returns:
-        Contiguous arrays of the specs' types; int64 becomes int32 where a format has no int64.
+        Contiguous arrays of the specs' types; int64 becomes int32 where a format has no int64, and floats become the
+        integers that stand for them.
 
     Raises:
         DataError: Number, shape or type does not fit.
     """
     if len(inputs) != len(specs):
         raise DataError(f"{len(inputs)} inputs given, the model takes {len(specs)}.", "Give one array per input.")
-    arrays = [np.asarray(array) for array in inputs]
+    arrays = [_integers(spec, np.asarray(array)) for spec, array in zip(specs, inputs, strict=True)]
     for spec, array in zip(specs, arrays, strict=True):
         fits = len(spec.shape) == array.ndim and all(a in (-1, b) for a, b in zip(spec.shape, array.shape, strict=True))
         if not fits or not np.can_cast(array.dtype, np.dtype(spec.dtype), "same_kind"):
@@ -138,3 +139,20 @@ def fitted(specs: Sequence[TensorSpec], inputs: Sequence[np.ndarray]) -> list[np
                 "Give it arrays of its own shape and type.",
             )
     return [np.ascontiguousarray(array, dtype=spec.dtype) for spec, array in zip(specs, arrays, strict=True)]
+
+
+def _integers(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
+    if spec.scale is None or spec.zero_point is None or array.dtype.kind != "f":
+        return array
+    bounds = np.iinfo(spec.dtype)
+    integers = np.clip(np.rint(array / spec.scale) + spec.zero_point, bounds.min, bounds.max)
+    return np.asarray(integers, dtype=spec.dtype)
+
+
+def _real(specs: Sequence[TensorSpec], outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [
+        output
+        if spec.scale is None or spec.zero_point is None
+        else (np.float32(spec.scale) * (output.astype(np.float32) - spec.zero_point)).astype(np.float32)
+        for spec, output in zip(specs, outputs, strict=True)
+    ]

@@ -17,7 +17,13 @@ IDENTIFIER = b"TFL3"
 
 
 class TfliteFile(ModelFile):
-    """A TFLite model."""
+    """A TFLite model.
+
+    Attributes:
+        signature: Name of the first signature; None in a file that has none.
+    """
+
+    signature: str | None
 
     def __init__(self, content: bytes, name: str) -> None:
         runtime = require("ai_edge_litert.interpreter", "ai-edge-litert", "tflite")
@@ -28,7 +34,8 @@ class TfliteFile(ModelFile):
         with failing_as(ArtifactError, f"{name} is not a whole TFLite model", step):
             self._interpreter = runtime.Interpreter(model_content=content, num_threads=1)
             given, made = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-            names = _signature_names(self._interpreter)
+            self.signature = next(iter(self._interpreter.get_signature_list()), None)
+            names = _signature_names(self._interpreter, self.signature)
             self.inputs = tuple(_spec(detail, names) for detail in given)
             self.outputs = tuple(_spec(detail, names) for detail in made)
             self.precision = _precision(self._interpreter.get_tensor_details(), {d["index"] for d in [*given, *made]})
@@ -71,12 +78,11 @@ class TfliteFile(ModelFile):
             self._interpreter.allocate_tensors()
 
 
-def _signature_names(interpreter: Any) -> dict[int, str]:
-    """Return the names of the first signature by tensor index; a file without one has none."""
-    keys = list(interpreter.get_signature_list())
-    if not keys:
+def _signature_names(interpreter: Any, signature: str | None) -> dict[int, str]:
+    """Return the names of a signature by tensor index; a file without one has none."""
+    if signature is None:
         return {}
-    runner = interpreter.get_signature_runner(keys[0])
+    runner = interpreter.get_signature_runner(signature)
     details = {**runner.get_input_details(), **runner.get_output_details()}
     return {detail["index"]: name for name, detail in details.items()}
 
@@ -84,7 +90,12 @@ def _signature_names(interpreter: Any) -> dict[int, str]:
 def _spec(detail: Mapping[str, Any], names: Mapping[int, str]) -> TensorSpec:
     declared = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
     shape = tuple(int(size) for size in declared)
-    return TensorSpec(names.get(detail["index"], detail["name"]), shape, np.dtype(detail["dtype"]).name)
+    dtype, (scale, zero_point) = np.dtype(detail["dtype"]), detail["quantization"]
+    quantized = dtype.kind in "iu" and scale > 0
+    return TensorSpec(
+        names.get(detail["index"], detail["name"]), shape, dtype.name,
+        float(scale) if quantized else None, int(zero_point) if quantized else None,
+    )  # fmt: skip
 
 
 def _precision(tensors: Sequence[Mapping[str, Any]], ends: set[int]) -> str:

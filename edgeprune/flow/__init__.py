@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from edgeprune.flow.doctor import Finding, examine
     from edgeprune.flow.explanation import Explanation, explain
     from edgeprune.flow.goal import Goal, candidates
+    from edgeprune.flow.imported import export_file
     from edgeprune.flow.parts import PruneSummary, choose_again, export_project, prune_project
     from edgeprune.flow.result import RunResult, measured_data, release_data, variant_data
     from edgeprune.flow.story import deploy, run, search
+    from edgeprune.flow.targets import spec_for_target
 
 _HOMES = {
     "Explanation": "explanation",
@@ -27,11 +29,13 @@ _HOMES = {
     "deploy": "story",
     "examine": "doctor",
     "explain": "explanation",
+    "export_file": "imported",
     "export_project": "parts",
     "measured_data": "result",
     "prune_project": "parts",
     "release_data": "result",
     "run": "story",
+    "spec_for_target": "targets",
     "search": "story",
     "variant_data": "result",
 }
@@ -47,12 +51,14 @@ __all__ = [
     "deploy",
     "examine",
     "explain",
+    "export_file",
     "export_project",
     "measured_data",
     "prune_project",
     "release_data",
     "run",
     "search",
+    "spec_for_target",
     "variant_data",
 ]
 

@@ -8,6 +8,7 @@ from edgeprune import exporting, measuring
 from edgeprune.config import Config
 from edgeprune.devices import connect, resolve
 from edgeprune.errors import Inconclusive
+from edgeprune.flow.targets import refuse_unmet
 from edgeprune.values.device import DeviceInfo, DeviceProfile
 from edgeprune.values.event import Listener, ignore
 from edgeprune.values.measurement import Measurement
@@ -35,10 +36,12 @@ def bench_file(
         The measurement and the board's facts.
 
     Raises:
+        ArtifactError: The file needs a newer operator set than the board's onnxruntime has.
         Inconclusive: The samples do not even carry a median.
     """
     artifact = exporting.load_artifact(path)
     with connect(resolve(device, config.devices if config else None), listener=listener) as session:
+        refuse_unmet(artifact, session.info)
         measurement = measuring.measure(session, artifact, plan, listener=listener)
         if measurement.verdict == "inconclusive":
             raise Inconclusive(measurement.verdict_reason, "Measure longer: --plan strict, or an idle board.")

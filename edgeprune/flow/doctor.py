@@ -81,6 +81,8 @@ def _project(config: Config) -> Iterator[Finding]:
         "inputs": lambda: project.example_inputs,
         "test data": lambda: project.first_examples(1),
     }
+    if project.file is not None:
+        looks = {"model file": lambda: project.first_examples(1)}
     yield Finding("edgeprune.toml", True, str(config.path))
     for subject, look in looks.items():
         try:

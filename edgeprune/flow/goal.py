@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edgeprune import units
 from edgeprune.config import Config, SearchConfig
 from edgeprune.errors import UsageError
+from edgeprune.exporting.model_file import format_of
 from edgeprune.searching import Candidate, grid, within_budget
 from edgeprune.values.choice import Constraint, Objective
 from edgeprune.values.device import DeviceProfile
 from edgeprune.values.plan import BenchPlan
-from edgeprune.values.spec import OWN_CRITERIA, WEIGHT_CRITERIA, ExportSpec, PruneSpec
+from edgeprune.values.spec import CALIBRATED, OWN_CRITERIA, WEIGHT_CRITERIA, ExportSpec, PruneSpec
+
+WITHOUT_DATA = ("fp16", "int8-dynamic")
+"""Precisions of a model file that comes without training data."""
+AGREEMENT_WITHOUT_TEST_RATIO = 0.99
+"""Least top-1 agreement of a variant with a model file that comes without test data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,9 @@ def check_measurable(goal: Goal, profile: DeviceProfile) -> None:
 def candidates(config: Config, goal: Goal) -> list[Candidate]:
     """List what a search tries: the configured grid within the goal's budget, the dense network first.
 
+    A model file is not pruned and keeps its format. Without training data its precisions are those that need no
+    calibration, and without test data each must agree with the file itself.
+
     Args:
         config: Of the project.
         goal: Its budget and plan count here.
@@ -101,21 +111,61 @@ def candidates(config: Config, goal: Goal) -> list[Candidate]:
         In order of interest.
     """
     search = config.search
+    methods = search.methods if config.model.file is None else ()  # a file is exported as it is
     prunes = [
         spec
-        for method in search.methods
+        for method in methods
         for criterion in _criteria(method, search.criteria)
         for spec in _amounts(method, criterion, search)
     ]
-    names = tuple(spec.name for spec in config.model.inputs)
-    batches = config.data.calibration_batches
-    exports = [
-        ExportSpec(format_, precision, input_names=names, calibration_batches=batches)
-        for format_ in search.formats
-        for precision in search.precisions
-    ]
+    exports = _exports(config)
     plans = [BenchPlan.named(goal.plan, threads=threads) for threads in search.threads]
     return within_budget(grid(prunes, exports, plans), trials=goal.trials, device_time_s=goal.device_time_s)
+
+
+def _exports(config: Config) -> list[ExportSpec]:
+    search, file = config.search, config.model.file
+    formats = search.formats if file is None else (format_of(Path(file)),)
+    precisions = search.precisions if file is None else _precisions_of_file(config)
+    specs = [configured(ExportSpec(format_, precision), config) for format_ in formats for precision in precisions]
+    return specs if file is None or config.data.test else [_held_to_the_file(spec) for spec in specs]
+
+
+def _precisions_of_file(config: Config) -> tuple[str, ...]:
+    # The file itself comes first, as what the others are compared with; without data there are no ranges to find.
+    wanted = [name for name in config.search.precisions if name != "fp32"]
+    able = [name for name in wanted if config.data.train or name not in CALIBRATED]
+    return ("fp32", *(able or WITHOUT_DATA))
+
+
+def _held_to_the_file(spec: ExportSpec) -> ExportSpec:
+    # Where accuracy cannot be known, agreement with the file stands in for it.
+    if spec.precision == "fp32" or spec.agreement_floor_ratio is not None:
+        return spec
+    return replace(spec, min_agreement_ratio=AGREEMENT_WITHOUT_TEST_RATIO)
+
+
+def configured(spec: ExportSpec, config: Config) -> ExportSpec:
+    """Return a spec with what a project's configuration says of every artifact.
+
+    Args:
+        spec: What it says itself counts more.
+        config: The project's.
+
+    Returns:
+        The spec with the inputs' names, the calibration and the floor.
+    """
+    export = config.export
+    calibration = export.calibration if spec.precision in CALIBRATED and spec.format == "onnx" else "minmax"
+    reduced = spec.precision != "fp32"  # nothing is lost that a floor could be for
+    return replace(
+        spec,
+        input_names=tuple(given.name for given in config.model.inputs),
+        calibration_batches=config.data.calibration_batches,
+        calibration=spec.calibration if spec.calibration != "minmax" else calibration,
+        min_agreement_ratio=spec.min_agreement_ratio or (export.min_agreement_ratio if reduced else None),
+        max_error_ratio=spec.max_error_ratio or (export.max_error_ratio if reduced else None),
+    )
 
 
 def _criteria(method: str, wanted: Sequence[str]) -> Sequence[str]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune import exporting, measuring, pruning
 from edgeprune.choosing import pareto
 from edgeprune.config import Config
-from edgeprune.errors import UsageError
-from edgeprune.flow.goal import Goal
+from edgeprune.errors import ExportError, UsageError
+from edgeprune.flow.goal import Goal, configured
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
-from edgeprune.flow.variants import load_pruned, pruned, save_pruned
+from edgeprune.flow.variants import counted, kept_artifact, load_pruned, make_artifacts, pruned, save_pruned
+from edgeprune.flow.workspace import Workspace, folder_digest
 from edgeprune.store import RunStore
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Listener, ignore
-from edgeprune.values.json import from_data
+from edgeprune.values.json import content_id, from_data
 from edgeprune.values.spec import ExportSpec, PruneSpec
 
 
@@ -88,7 +89,7 @@ def prune_project(
 def export_project(
     config: Config, spec: ExportSpec, path: Path, *, source: Path | None = None, listener: Listener = ignore
 ) -> Artifact:
-    """Export a project's network, dense or pruned.
+    """Export a project's network, dense or pruned; what was exported before is found again.
 
     Args:
         config: The project's.
@@ -102,17 +103,21 @@ def export_project(
 
     Raises:
         UsageError: `source` is no such folder.
+        ExportError: It cannot be exported, or misses its floor.
     """
-    project = Project(config)
     if source is not None and not (source / "recipe.json").exists():
         raise UsageError(f"{source} holds no recipe.json.", "Give the folder that `edgeprune prune -o` wrote.")
-    model = load_pruned(project, source) if source else project.model
-    names = tuple(spec_.name for spec_ in config.model.inputs)
-    spec = replace(spec, input_names=names, calibration_batches=config.data.calibration_batches)
-    calibration = project.train if config.data.train else None
-    return exporting.export(
-        model, spec, example_inputs=project.example_inputs, calibration=calibration, path=path, listener=listener
-    )
+    project, workspace = Project(config), Workspace(config.folder / ".edgeprune")
+    spec = configured(spec, config)
+    identity = content_id(project.fingerprint, None if source is None else folder_digest(source))
+    artifact = kept_artifact(workspace, identity, spec)
+    if artifact is None:
+        made = counted(project, identity, load_pruned(project, source) if source else project.model)
+        made_now = make_artifacts(project, workspace, made, [spec], listener)[spec]
+        if isinstance(made_now, ExportError):
+            raise made_now
+        artifact = made_now
+    return exporting.copied(artifact, path)
 
 
 def choose_again(config: Config, goal: Goal, run_id: str | None, store_url: str | None = None) -> RunResult:

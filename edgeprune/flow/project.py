@@ -19,6 +19,8 @@ from torch import Tensor, nn
 import edgeprune
 from edgeprune.config import Config
 from edgeprune.errors import ConfigError, DataError, EdgePruneError, ModelError, UsageError
+from edgeprune.exporting.file_source import FileSource
+from edgeprune.exporting.loading import load_artifact
 from edgeprune.values.batch import batches
 from edgeprune.values.json import content_id, to_data
 from edgeprune.values.spec import FinetuneSpec
@@ -35,6 +37,12 @@ class Project:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @property
+    def file(self) -> Path | None:
+        """The model file that stands in place of a network in Python; None where there is a network."""
+        name = self.config.model.file
+        return self.config.folder / name if name else None
 
     @cached_property
     def model(self) -> nn.Module:
@@ -62,7 +70,7 @@ class Project:
         return inputs
 
     def first_examples(self, count: int) -> list[np.ndarray]:
-        """Return the first test examples.
+        """Return the first test examples; of a model file without test data, noise of its inputs' shapes.
 
         Args:
             count: How many.
@@ -70,6 +78,8 @@ class Project:
         Returns:
             One array per input, at most `count` examples along the first dimension.
         """
+        if self.file is not None and not self.config.data.test:
+            return [x[:count] for x in FileSource(load_artifact(self.file)).example_arrays]
         inputs, _ = next(batches(self.test, 1))
         return [np.asarray(x)[:count] for x in inputs]
 
@@ -79,9 +89,19 @@ class Project:
         return self._loader("train")
 
     @property
+    def calibration(self) -> Iterable[Any] | None:
+        """A new pass over the training data; None where there is none."""
+        return self.train if self.config.data.train else None
+
+    @property
     def test(self) -> Iterable[Any]:
         """A new pass over the test data; yields (inputs, targets)."""
         return self._loader("test")
+
+    @property
+    def has_test(self) -> bool:
+        """Whether accuracy can be known: a network in Python needs test data, a model file may do without."""
+        return self.file is None or self.config.data.test is not None
 
     @cached_property
     def metric(self) -> str | Callable[..., float]:
@@ -148,7 +168,9 @@ class Project:
         return loader
 
     def _weights_digest(self) -> str:
-        name = self.config.model.weights
+        name = self.config.model.weights or self.config.model.file
+        if name and not (self.config.folder / name).is_file():
+            raise ModelError(f"There is no {self.config.folder / name}.", "Mend [model], or put the file there.")
         return hashlib.sha256((self.config.folder / name).read_bytes()).hexdigest() if name else ""
 
     def _source_digest(self, name: str | None) -> str:

@@ -84,6 +84,8 @@ class Rounds:
             self.store.add_repeat(variant.artifact.sha256, self.session.info.device_id, plan, repeat)
 
     def _accuracies(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        if not self.project.has_test:
+            return entries
         missing = [entry for entry in entries if self._accuracy(entry[0]) is None]
         for done, entry in enumerate(missing):
             self.listener(Event("accuracy", entry[0].label, done, len(missing), "variants"))
@@ -133,8 +135,10 @@ def with_host_accuracy(project: Project, store: RunStore, variant: Variant) -> V
         variant: Whose artifact lies on the host.
 
     Returns:
-        The variant, `accuracy` set.
+        The variant, `accuracy` set; a model file may come without test data, and then has none.
     """
+    if not project.has_test:
+        return variant
     key = (variant.artifact.sha256, "host", project.data_id)
     accuracy = store.accuracy(*key)
     if accuracy is None:

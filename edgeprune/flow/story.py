@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgeprune import config as configuration
@@ -19,11 +20,13 @@ from edgeprune.flow.goal import Goal, candidates, check_measurable
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
 from edgeprune.flow.rounds import Entry, Rounds, with_host_accuracy
+from edgeprune.flow.targets import suited_to_board
 from edgeprune.flow.variants import Failure, prepare
 from edgeprune.flow.workspace import Workspace
+from edgeprune.searching import Candidate
 from edgeprune.store import RunStore
 from edgeprune.values.choice import Choice
-from edgeprune.values.device import DeviceProfile
+from edgeprune.values.device import DeviceInfo, DeviceProfile
 from edgeprune.values.event import Event, Listener, ignore
 from edgeprune.values.json import content_id, to_data
 from edgeprune.values.release import Release
@@ -64,7 +67,7 @@ def run(
             info = session.info
         run_id = content_id(project.fingerprint, project.data_id, info.device_id, profile.name)
         store.begin_run(run_id, profile.name, project.fingerprint, {"board": to_data(info)})
-        entries, failed = _prepare(project, store, run_id, goal, listener)
+        entries, failed = _prepare(project, store, run_id, _tried(config, goal, info), listener)
         with connect(profile, listener=listener) as session:
             rounds = Rounds(session, store, project, listener)
             measurements = rounds.measure(entries)
@@ -139,13 +142,17 @@ def _asked(config: Config | Path | str, minimize: Sequence[str], constraints: Se
     return loaded, Goal.of(loaded, minimize=minimize, constraints=constraints)
 
 
+def _tried(config: Config, goal: Goal, info: DeviceInfo) -> list[Candidate]:
+    return [replace(c, export=suited_to_board(c.export, info)) for c in candidates(config, goal)]
+
+
 def _prepare(
-    project: Project, store: RunStore, run_id: str, goal: Goal, listener: Listener
+    project: Project, store: RunStore, run_id: str, tried: Sequence[Candidate], listener: Listener
 ) -> tuple[list[Entry], list[Failure]]:
     entries: list[Entry] = []
     failed: list[Failure] = []
     workspace = Workspace(project.config.folder / ".edgeprune")
-    for candidate, made in prepare(project, workspace, candidates(project.config, goal), listener):
+    for candidate, made in prepare(project, workspace, tried, listener):
         if isinstance(made, Failure):
             listener(Event("export", made.label, message=f"{made.label}: {made.error.message}"))
             failed.append(made)

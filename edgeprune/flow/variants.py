@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from edgeprune import exporting, pruning
-from edgeprune.errors import EdgePruneError, ExportError, PruneError
+from edgeprune.errors import ArtifactError, EdgePruneError, ExportError, PruneError
 from edgeprune.flow.project import Project, load_weights
 from edgeprune.flow.workspace import Workspace, disk_errors, whole_folder, write_json
 from edgeprune.searching import Candidate
@@ -31,15 +31,15 @@ class PrunedModel:
 
     Attributes:
         identity: Content hash of what it was made from.
-        model: In eval mode.
-        params: Parameters.
-        macs: Multiply-accumulates at batch 1.
+        model: In eval mode; None for a model file.
+        params: Parameters; None for a model file, whose network is not known.
+        macs: Multiply-accumulates at batch 1; None likewise.
     """
 
     identity: str
-    model: nn.Module
-    params: int
-    macs: int
+    model: nn.Module | None
+    params: int | None
+    macs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ def prepare(
         Each candidate with its variant (accuracy not yet known), or with the failure of its prune or export.
 
     Raises:
-        PruneError: Never for a candidate that is pruned;
-        ExportError: only for the dense network: without a baseline there is nothing to compare.
+        ExportError: The first candidate, the dense network as it is, cannot be exported: without a baseline there is
+            nothing to compare.
     """
     done = 0
     for prune, same in groupby(candidates, key=lambda candidate: candidate.prune):
@@ -80,14 +80,17 @@ def prepare(
         try:
             made = make_model(project, workspace, prune, listener)
             artifacts = make_artifacts(project, workspace, made, [c.export for c in members], listener)
-        except (PruneError, ExportError) as error:
-            if prune is None:
-                raise
-            failures = ((c, Failure(f"{_label(prune)} {c.export.format} {c.export.precision}", error)) for c in members)
-            yield from failures
+        except PruneError as error:
+            yield from ((member, _failure(member, error)) for member in members)
         else:
             for member in members:
-                yield member, Variant(prune, member.export, artifacts[member.export], made.params, made.macs)
+                artifact = artifacts[member.export]
+                if isinstance(artifact, Artifact):
+                    yield member, Variant(prune, member.export, artifact, made.params, made.macs)
+                elif member is candidates[0]:
+                    raise artifact
+                else:
+                    yield member, _failure(member, artifact)
         done += len(members)
     listener(Event("prune", "", done, len(candidates), "variants"))
 
@@ -105,14 +108,16 @@ def make_model(project: Project, workspace: Workspace, prune: PruneSpec | None, 
         The model.
     """
     identity = content_id(project.fingerprint, prune)
+    if project.file is not None:
+        return PrunedModel(identity, None, None, None)
     if prune is None:
-        return _counted(project, identity, project.model)
+        return counted(project, identity, project.model)
     folder = workspace.model(identity)
     if (folder / "recipe.json").exists():
-        return _counted(project, identity, load_pruned(project, folder))
+        return counted(project, identity, load_pruned(project, folder))
     result = pruned(project, prune, finetune=True, listener=listener)
     save_pruned(folder, prune, result)
-    return _counted(project, identity, result.model)
+    return counted(project, identity, result.model)
 
 
 def pruned(project: Project, prune: PruneSpec, *, finetune: bool, listener: Listener) -> pruning.PruneResult:
@@ -199,7 +204,7 @@ def load_pruned(project: Project, folder: Path) -> nn.Module:
 
 def make_artifacts(
     project: Project, workspace: Workspace, made: PrunedModel, specs: Iterable[ExportSpec], listener: Listener
-) -> dict[ExportSpec, Artifact]:
+) -> dict[ExportSpec, Artifact | ExportError]:
     """Export a model, or find what an earlier call exported.
 
     Args:
@@ -210,27 +215,64 @@ def make_artifacts(
         listener: Told of every step.
 
     Returns:
-        One artifact per spec.
+        One artifact per spec, or why there is none.
     """
-    wanted = list(dict.fromkeys(specs))
-    folders = {spec: workspace.artifact(content_id(made.identity, spec)) for spec in wanted}
-    missing = [spec for spec in wanted if not (folders[spec] / "artifact.json").exists()]
-    if missing:
-        _export(project, made, {spec: folders[spec] for spec in missing}, listener)
-    return {spec: _read_artifact(folders[spec]) for spec in wanted}
+    found = {spec: kept_artifact(workspace, made.identity, spec) for spec in specs}
+    missing = [spec for spec, artifact in found.items() if artifact is None]
+    exported = _export(project, workspace, made, missing, listener) if missing else {}
+    return exported | {spec: artifact for spec, artifact in found.items() if artifact is not None}
 
 
-def _export(project: Project, made: PrunedModel, folders: dict[ExportSpec, Path], listener: Listener) -> None:
-    parent = next(iter(folders.values())).parent
-    with disk_errors(parent):
-        parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=parent) as temporary:
-        artifacts = exporting.export_all(
-            made.model, list(folders), example_inputs=project.example_inputs, calibration=project.train,
-            folder=Path(temporary), listener=listener,
-        )  # fmt: skip
-        for spec, artifact in zip(folders, artifacts, strict=True):
-            _keep_artifact(folders[spec], artifact)
+def kept_artifact(workspace: Workspace, identity: str, spec: ExportSpec) -> Artifact | None:
+    """Find what an earlier call exported.
+
+    Args:
+        workspace: Where artifacts are kept.
+        identity: Of the model.
+        spec: How it was exported.
+
+    Returns:
+        The artifact; None where there is none, or where its file is no longer what was exported.
+    """
+    folder = workspace.artifact(content_id(identity, spec))
+    if not (folder / "artifact.json").exists():
+        return None
+    artifact = _read_artifact(folder)
+    try:
+        exporting.verify_artifact(artifact)
+    except ArtifactError:
+        return None  # it can be made again, and must be
+    return artifact
+
+
+def _export(
+    project: Project, workspace: Workspace, made: PrunedModel, specs: Sequence[ExportSpec], listener: Listener
+) -> dict[ExportSpec, Artifact | ExportError]:
+    exporter = _exporter(project, made, listener)
+    return {spec: _exported(exporter, workspace, made.identity, spec) for spec in specs}
+
+
+def _exporter(project: Project, made: PrunedModel, listener: Listener) -> exporting.Pipeline:
+    if made.model is None:
+        return exporting.FileExporter(str(project.file), calibration=project.calibration, listener=listener)
+    return exporting.Exporter(
+        made.model, example_inputs=project.example_inputs, calibration=project.calibration, listener=listener
+    )
+
+
+def _exported(
+    exporter: exporting.Pipeline, workspace: Workspace, identity: str, spec: ExportSpec
+) -> Artifact | ExportError:
+    folder = workspace.artifact(content_id(identity, spec))
+    with disk_errors(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as temporary:
+        try:
+            artifact = exporter.export(spec, Path(temporary) / f"{spec.precision}.{spec.format}")
+        except ExportError as error:  # the other artifacts of this model are none the worse for it
+            return error
+        _keep_artifact(folder, artifact)
+    return _read_artifact(folder)
 
 
 def _keep_artifact(folder: Path, artifact: Artifact) -> None:
@@ -244,7 +286,13 @@ def _read_artifact(folder: Path) -> Artifact:
     return from_data(Artifact, {**data, "path": str(folder / f"model.{data['format']}")})
 
 
-def _counted(project: Project, identity: str, model: nn.Module) -> PrunedModel:
+def _failure(candidate: Candidate, error: EdgePruneError) -> Failure:
+    export = candidate.export
+    return Failure(f"{_label(candidate.prune)} {export.format} {export.precision}", error)
+
+
+def counted(project: Project, identity: str, model: nn.Module) -> PrunedModel:
+    """Return a model with its identity and its size."""
     single = tuple(x[:1] for x in project.example_inputs)
     return PrunedModel(identity, model, pruning.count_params(model), pruning.count_macs(model, single))
 

@@ -8,6 +8,7 @@ Everything appears under its final name whole or not at all, so a killed process
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -37,6 +38,14 @@ class Workspace:
     def artifact(self, identity: str) -> Path:
         """Return where the artifact of this identity lies or will lie."""
         return self.folder / "artifacts" / identity
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a content hash of the recipe and the weights in a folder that a prune wrote."""
+    digest = hashlib.sha256()
+    for name in ("recipe.json", "weights.safetensors"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from edgeprune.values.json import ELIDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +16,20 @@ class TensorSpec:
         name: As the runtime knows it.
         shape: Batch first; -1 where the dimension is open.
         dtype: numpy's name: "float32", "int8", "int64", "bool".
+        scale: Of an integer that stands for a real number, real = scale·(integer − zero_point); None for any other.
+        zero_point: The integer that stands for 0; None for any other.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    scale: float | None = field(default=None, metadata=ELIDED)
+    zero_point: int | None = field(default=None, metadata=ELIDED)
 
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """How far an artifact is from its torch model, on the same inputs.
+    """How far an artifact is from the model it was made of, on the same inputs.
 
     The error is split: a float artifact of the same format shows what conversion alone does, and the quantized
     one is compared with that float artifact.
@@ -36,6 +42,11 @@ class ParityReport:
         quantization_mean_abs: mean |Δ| between them; None when nothing was quantized.
         top1_agreement_ratio: Share of examples whose largest output is the same as torch's, in [0, 1]; None where no
             output has classes.
+        conversion_mean_abs: mean |Δ| between torch and the float artifact; None in reports from before it was kept.
+        whole_max_relative: max |Δ| between torch and the artifact itself, divided by the largest magnitude of torch's
+            output; of the worst output. None likewise.
+        random: The same on seeded random inputs of the data's mean and deviation; None where there is no calibration
+            data (the report is then on random inputs), or where the model gives no finite output on them.
     """
 
     n_inputs: int
@@ -44,6 +55,9 @@ class ParityReport:
     quantization_max_abs: float | None
     quantization_mean_abs: float | None
     top1_agreement_ratio: float | None
+    conversion_mean_abs: float | None = None
+    whole_max_relative: float | None = None
+    random: ParityReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +67,15 @@ class Artifact:
     Attributes:
         path: Where it lies on the host.
         format: "onnx" or "tflite".
-        precision: "fp32", "fp16" or "int8"; "unknown" for a file that we did not make.
+        precision: As in `ExportSpec`; "unknown" for a file that does not tell it.
         sha256: Of its bytes, 64 hex digits; its name on every board.
         size_bytes: Of the file.
         inputs: In order.
         outputs: In order.
         opset: ONNX operator set; None for TFLite.
         parity: None for a file that we did not make.
+        ir_version: Of ONNX's file format; None for TFLite.
+        float_layers: Layers that int8-mixed left in float, the costliest first.
     """
 
     path: Path
@@ -71,3 +87,5 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     opset: int | None = None
     parity: ParityReport | None = None
+    ir_version: int | None = field(default=None, metadata=ELIDED)
+    float_layers: tuple[str, ...] = field(default=(), metadata=ELIDED)

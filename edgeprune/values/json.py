@@ -18,6 +18,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+ELIDED = types.MappingProxyType({"elided": True})
+"""Metadata of a field that is left out of the data while it holds its default: a class can grow such fields, and
+what was written and hashed before stays as it was."""
+
 
 def to_data(value: Any) -> Any:
     """Turn a value into data that `json.dumps` takes.
@@ -29,7 +33,11 @@ def to_data(value: Any) -> Any:
         Dicts, lists, strings, numbers, booleans and None.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_data(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: to_data(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not ("elided" in field.metadata and getattr(value, field.name) == field.default)
+        }
     if isinstance(value, Mapping):
         return {str(key): to_data(item) for key, item in value.items()}
     if isinstance(value, (tuple, list, array, frozenset)):

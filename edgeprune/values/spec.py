@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from edgeprune.errors import UnknownName, UsageError
-from edgeprune.values.json import content_id
+from edgeprune.values.json import ELIDED, content_id
 
 METHODS = ("weight", "channel", "layer", "connection", "hybrid")
 AMOUNTS = ("ratio", "sparsity", "threshold", "relative_threshold", "nm", "target")
@@ -20,7 +21,12 @@ WEIGHT_CRITERIA = ("l1", "l2", "taylor", "hessian", "lamp", "random")
 OWN_CRITERIA = {"layer": "layer_loss", "connection": "connection"}
 """Methods that have one criterion of their own; the others rank by `l1` unless told otherwise."""
 FORMATS = ("onnx", "tflite")
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic", "int8-mixed")
+CALIBRATED = ("int8", "int8-mixed")
+"""Precisions whose activations have fixed scales, found from calibration data."""
+CALIBRATIONS = ("minmax", "entropy", "percentile")
+MIXED_AGREEMENT_RATIO = 0.99
+"""What int8-mixed holds where no floor is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,17 +210,31 @@ class FinetuneSpec:
             )
 
 
+def _later(default: Any) -> Any:
+    # What the first specs did not have: left out of the content hash while it holds its default.
+    return field(default=default, metadata=ELIDED)
+
+
 @dataclass(frozen=True, slots=True)
 class ExportSpec:
     """Which artifact to make of a model; no word about a device.
 
     Attributes:
         format: "onnx" or "tflite".
-        precision: "fp32", "fp16" or "int8" (static, per-channel weights).
+        precision: "fp32"; "fp16" (weights, and in ONNX what is computed, in half precision); "int8" (weights and
+            activations with fixed scales); "int8-dynamic" (weights only; a runtime scales activations as they come);
+            "int8-mixed" (as int8, the layers that cost most left in float until the floor below holds).
         opset: ONNX operator set, or None for the exporter's default.
         input_names: Names of the inputs, in order; empty means input_0, input_1, …
-        dynamic_batch: Leave the batch dimension open.
+        dynamic_batch: Leave the batch dimension open; ONNX only.
         calibration_batches: How many batches the quantizer sees.
+        calibration: How a fixed range is read from the batches: "minmax" takes the extremes, "entropy" and
+            "percentile" cut rare ones off; the latter two for ONNX only.
+        integer_io: Inputs and outputs in int8 as well, by the scales of their `TensorSpec`s; static int8 TFLite only.
+        channels_last: Inputs and outputs of four dimensions as (N, height, width, channels); TFLite only.
+        min_agreement_ratio: Least share of examples whose largest output is torch's, in [0, 1]; None for no floor.
+            Accuracy on these examples cannot fall by more than what is missing to 1.
+        max_error_ratio: Largest distance from torch, as a share of its largest output; None for no bound.
     """
 
     format: str = "onnx"
@@ -223,14 +243,36 @@ class ExportSpec:
     input_names: tuple[str, ...] = ()
     dynamic_batch: bool = False
     calibration_batches: int = 8
+    calibration: str = _later("minmax")
+    integer_io: bool = _later(False)
+    channels_last: bool = _later(False)
+    min_agreement_ratio: float | None = _later(None)
+    max_error_ratio: float | None = _later(None)
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise UnknownName("export format", self.format, FORMATS)
-        if self.precision not in PRECISIONS:
-            raise UnknownName("precision", self.precision, PRECISIONS)
+        for kind, name, known in (
+            ("export format", self.format, FORMATS),
+            ("precision", self.precision, PRECISIONS),
+            ("calibration", self.calibration, CALIBRATIONS),
+        ):
+            if name not in known:
+                raise UnknownName(kind, name, known)
         if self.calibration_batches < 1:
             raise UsageError("calibration_batches is less than 1.", "Give a whole number from 1.")
+        self._check_floor()
+
+    def _check_floor(self) -> None:
+        if self.min_agreement_ratio is not None and not 0 <= self.min_agreement_ratio <= 1:
+            raise UsageError(f"min_agreement_ratio {self.min_agreement_ratio} is outside [0, 1].", "Give, say, 0.99.")
+        if self.max_error_ratio is not None and not 0 < self.max_error_ratio < math.inf:
+            raise UsageError(f"max_error_ratio {self.max_error_ratio} is no share above 0.", "Give, say, 0.05.")
+
+    @property
+    def agreement_floor_ratio(self) -> float | None:
+        """The floor that holds: int8-mixed has one even where none is given, since it decides what stays float."""
+        if self.precision == "int8-mixed" and self.min_agreement_ratio is None and self.max_error_ratio is None:
+            return MIXED_AGREEMENT_RATIO
+        return self.min_agreement_ratio
 
 
 def spec_id(*specs: object) -> str:

@@ -17,16 +17,16 @@ class Variant:
         prune: How it was pruned; None for the dense network.
         export: How it was exported.
         artifact: The file.
-        params: Parameters left.
-        macs: Multiply-accumulates of one forward pass at batch 1.
+        params: Parameters left; None for a model file, whose network is not known.
+        macs: Multiply-accumulates of one forward pass at batch 1; None likewise.
         accuracy: The metric of the artifact on the host over the test set, larger is better; None if not evaluated.
     """
 
     prune: PruneSpec | None
     export: ExportSpec
     artifact: Artifact
-    params: int
-    macs: int
+    params: int | None
+    macs: int | None
     accuracy: float | None = None
 
     @property

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from edgeprune.exporting import Exporter, export_all
 from edgeprune.values.spec import ExportSpec
 
-WAYS = [(format_name, precision) for format_name in ("onnx", "tflite") for precision in ("fp32", "int8", "fp16")]
+PRECISIONS = ("fp32", "int8", "fp16", "int8-dynamic")
+WAYS = [(format_name, precision) for format_name in ("onnx", "tflite") for precision in PRECISIONS]
 
 
 def block(n_in, n_out, kernel=3, groups=1):
@@ -106,5 +107,5 @@ def two_by_two_artifacts(two_by_two, tmp_path_factory):
             folder / f"{precision}.{format_name}",
         )
         for format_name, precision in WAYS
-        if precision != "fp16"
+        if precision in ("fp32", "int8")
     }

@@ -10,7 +10,8 @@ import torch
 
 from edgeprune.exporting import HostRunner, load_artifact, predict
 
-WAYS = [(format_name, precision) for format_name in ("onnx", "tflite") for precision in ("fp32", "int8", "fp16")]
+PRECISIONS = ("fp32", "int8", "fp16", "int8-dynamic")
+WAYS = [(format_name, precision) for format_name in ("onnx", "tflite") for precision in PRECISIONS]
 
 
 def test_model_itself_has_learned(digit_net, digits):
@@ -19,7 +20,7 @@ def test_model_itself_has_learned(digit_net, digits):
         assert (digit_net(inputs).argmax(1) == targets).float().mean() > 0.95
 
 
-@pytest.mark.parametrize(("way", "tolerance"), list(zip(WAYS, [1e-4, 2.0, 0.05] * 2, strict=True)))
+@pytest.mark.parametrize(("way", "tolerance"), list(zip(WAYS, [1e-4, 2.0, 0.05, 2.0] * 2, strict=True)))
 def test_every_artifact_gives_the_models_outputs_on_unseen_data(artifacts, digit_net, digits, way, tolerance):
     inputs, _ = digits[1]
     with torch.no_grad():
@@ -33,8 +34,8 @@ def test_every_artifact_gives_the_models_outputs_on_unseen_data(artifacts, digit
 
 @pytest.mark.parametrize("format_name", ["onnx", "tflite"])
 def test_fewer_bits_make_a_smaller_file(artifacts, format_name):
-    size = {precision: artifacts[format_name, precision].size_bytes for precision in ("fp32", "fp16", "int8")}
-    assert size["int8"] < 0.45 * size["fp32"]
+    size = {precision: artifacts[format_name, precision].size_bytes for precision in PRECISIONS}
+    assert max(size["int8"], size["int8-dynamic"]) < 0.45 * size["fp32"]
     assert size["fp16"] < 0.65 * size["fp32"]
 
 
@@ -55,7 +56,7 @@ def test_loading_a_file_tells_the_same_without_parity(artifacts, way):
     assert (loaded.sha256, loaded.inputs, loaded.outputs, loaded.opset) == (
         made.sha256, made.inputs, made.outputs, made.opset,
     )  # fmt: skip
-    assert loaded.precision == made.precision
+    assert loaded.precision == ("unknown" if way == ("tflite", "int8-dynamic") else made.precision)
 
 
 def test_only_the_artifacts_lie_in_their_folder(artifacts):
@@ -115,7 +116,7 @@ def test_files_hold_no_path_of_the_machine(artifacts, way):
     assert b".py" not in content
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way[1] != "fp16"])
+@pytest.mark.parametrize("way", [way for way in WAYS if way[1] in ("fp32", "int8")])
 def test_inputs_and_outputs_keep_their_order_and_names(two_by_two_artifacts, two_by_two, way):
     artifact = two_by_two_artifacts[way]
     assert [(spec.name, spec.shape) for spec in artifact.inputs] == [("zeta", (1, 8)), ("alpha", (1, 3, 10))]

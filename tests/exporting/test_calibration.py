@@ -77,7 +77,7 @@ def test_random_inputs_repeat_and_stay_in_range():
     examples = [np.full((2, 3), 5.0, np.float32), np.array([[3], [7]]), np.array([[True], [False]])]
     floats, integers, booleans = first = random_like(examples)
     assert all(np.array_equal(a, b) for a, b in zip(first, random_like(examples), strict=True))
-    assert floats.shape == (32, 3)
+    assert floats.shape == (30, 3)
     assert floats.dtype == np.float32
     assert abs(floats.mean() - 5) < 0.5
     assert floats.std() > 0.5
