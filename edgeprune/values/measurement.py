@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeprune.values.artifact import Artifact
+from edgeprune.values.board_state import BoardState
 from edgeprune.values.json import content_id
 from edgeprune.values.plan import BenchPlan
 from edgeprune.values.variant import Variant
@@ -31,6 +32,8 @@ class Repeat:
         providers: Execution providers in use.
         boot_id: Of the boot in which it ran.
         started_utc: ISO 8601, by the host's clock.
+        board: The board's state before the model was opened, every now and then while it ran, and after the last run.
+        timed_from_ns: When the warm-up was over, by the clock of `board`.
     """
 
     index: int
@@ -45,6 +48,8 @@ class Repeat:
     providers: tuple[str, ...]
     boot_id: str
     started_utc: str
+    board: tuple[BoardState, ...] = ()
+    timed_from_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
