@@ -52,6 +52,7 @@ def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0) -> LatencyStats:
         load_s=float(np.median([repeat.load_ns for repeat in repeats])) * _NS,
         first_run_s=float(np.median([repeat.first_run_ns for repeat in repeats])) * _NS,
         samples_ns=_joined(repeats),
+        repeat_p50_s=tuple(float(np.median(group)) * _NS for group in groups),
     )
 
 

@@ -72,6 +72,7 @@ class LatencyStats:
         load_s: Median time to load the model.
         first_run_s: Median first run.
         samples_ns: The samples, repeat after repeat.
+        repeat_p50_s: Median of each repeat.
     """
 
     n: int
@@ -89,6 +90,7 @@ class LatencyStats:
     load_s: float
     first_run_s: float
     samples_ns: array[int] = field(repr=False)
+    repeat_p50_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
