@@ -3,10 +3,11 @@
 Started by `runs.Runs`; a crash here is a result, not an outage. docs/wire.md lists the specs and the events.
 """
 
+import gc
 import json
 import os
 import signal
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from edgeprune_agent import identity, runtimes, timing
 from edgeprune_agent.boards.state import StateReader
@@ -124,14 +125,50 @@ def _open_model(job: Job, path: str) -> Any:
     )
     if job.stopped():
         raise timing.Cancelled
+    model, load_ns = _load(job, runtime, path)
+    job.events.emit("loaded", load_ns=load_ns, inputs=model.inputs, outputs=model.outputs, providers=model.providers)
+    return model
+
+
+def _load(job: Job, runtime: Any, path: str) -> Tuple[Any, int]:
     begin = timing.now_ns()
     try:
         model = runtime.open_model(path, job.spec["threads"])
     except runtimes.Rejected as error:
         raise RunError("ModelRejected", str(error)) from error
-    load_ns = timing.now_ns() - begin
-    job.events.emit("loaded", load_ns=load_ns, inputs=model.inputs, outputs=model.outputs, providers=model.providers)
-    return model
+    return model, timing.now_ns() - begin
+
+
+def measure_footprint(job: Job) -> None:
+    """Load the model from the disk, run it a few times, note the memory's peak, and load it once more.
+
+    Raises:
+        Cancelled: The run was asked to stop.
+    """
+    path = job.object_path(job.spec["sha"])
+    _forget_pages(path)
+    infer = _first_session(job, path)
+    for _ in range(job.spec["runs"]):
+        infer()
+        if job.stopped():
+            raise timing.Cancelled
+    peak = peak_memory_bytes()
+    del infer
+    gc.collect()
+    _, warm_load_ns = _load(job, runtimes.load(job.spec["runtime"]), path)
+    job.events.emit("footprint", warm_load_ns=warm_load_ns, peak_memory_bytes=peak)
+
+
+def _first_session(job: Job, path: str) -> Callable[[], Any]:
+    model = _open_model(job, path)
+    infer: Callable[[], Any] = model.bind(random_inputs(model.inputs, job.spec["seed"]))
+    return infer
+
+
+def _forget_pages(path: str) -> None:
+    # Without root: what the page cache holds of one file that is durable, and no other process has mapped.
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def measure_latency(job: Job) -> None:
@@ -358,6 +395,7 @@ def _as_tensors(arrays: List[Any], prefix: str) -> List[Tensor]:
 
 KINDS: Dict[str, Callable[[Job], None]] = {
     "latency": measure_latency,
+    "footprint": measure_footprint,
     "infer": infer_stored,
     "check": check_release,
 }

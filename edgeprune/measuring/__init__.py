@@ -1,7 +1,7 @@
 """Session + Artifact + BenchPlan -> Measurement."""
 
 from edgeprune.measuring.bench import measure, measure_repeat, summarise
-from edgeprune.measuring.compare import Comparison, compare
+from edgeprune.measuring.comparison import Comparison, compare
 from edgeprune.measuring.cooling import CoolingGate
 from edgeprune.measuring.evaluation import evaluate, score
 from edgeprune.measuring.inference import infer

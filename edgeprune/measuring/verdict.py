@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeprune.measuring import evidence
-from edgeprune.measuring.latency import SAMPLES_NEEDED
+from edgeprune.measuring.latency import SAMPLES_NEEDED, minute_medians_s
 from edgeprune.values.measurement import Repeat
 from edgeprune.values.plan import BenchPlan
 
@@ -20,6 +20,8 @@ MOST_WAIT_RATIO = 0.05
 """A worker that waits for a processor for more of its time than this is disturbed."""
 MOST_CLOCK_RATIO = 0.05
 """Clocks that differ by more than this, relative to the highest one, were not pinned."""
+MOST_LATE_RATIO = 0.05
+"""At a given rate, so many inferences may take longer than the time between two of them."""
 _SHARED = 0.5
 """Where waiting cannot be read: half a processor too few for the threads is a load."""
 
@@ -52,8 +54,8 @@ def judge(plan: BenchPlan, repeats: Sequence[Repeat]) -> Verdict:
     checks: dict[str, Callable[[], str]] = {
         "inconclusive": lambda: _what_is_missing(plan, repeats) or _what_loads(plan, repeats),
         "throttled": lambda: _what_throttles(repeats),
-        "clocks_unpinned": lambda: _what_moves_clocks(repeats),
-        "unstable": lambda: _what_disagrees(repeats) or _what_disturbs(repeats),
+        "clocks_unpinned": lambda: "" if plan.rate_hz else _what_moves_clocks(repeats),
+        "unstable": lambda: _what_disagrees(repeats) or _what_drifts(plan, repeats) or _what_disturbs(repeats),
     }
     reasons = {name: reason for name, check in checks.items() if (reason := check())}
     return Verdict(next(iter(reasons), "ok"), " ".join(reasons.values()))
@@ -69,7 +71,18 @@ def _what_is_missing(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
         return f"Only {n} of at least {plan.min_runs} runs fitted into {plan.max_duration_s:g} s."
     if n < SAMPLES_NEEDED[50]:
         return f"{n} runs are too few for a median; it takes {SAMPLES_NEEDED[50]}."
-    return ""
+    return _what_is_late(plan, repeats)
+
+
+def _what_is_late(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
+    if not plan.rate_hz:
+        return ""
+    late = float(np.mean(np.concatenate([np.asarray(repeat.samples_ns) for repeat in repeats]) > 1e9 / plan.rate_hz))
+    if late <= MOST_LATE_RATIO:
+        return ""
+    return (
+        f"The board cannot keep {plan.rate_hz:g} inferences a second: {100 * late:.0f} % took longer than their share."
+    )
 
 
 def _what_loads(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
@@ -104,6 +117,18 @@ def _what_moves_clocks(repeats: Sequence[Repeat]) -> str:
     if clocks is None or clocks[0] >= (1 - MOST_CLOCK_RATIO) * clocks[1]:
         return ""
     return f"The processor's clock moved between {clocks[0] / 1e9:.2f} and {clocks[1] / 1e9:.2f} GHz."
+
+
+def _what_drifts(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
+    groups = [minute_medians_s(np.asarray(repeat.samples_ns, np.float64), plan.rate_hz) for repeat in repeats]
+    for medians in filter(None, groups):
+        spread = max(medians) / min(medians) - 1
+        if spread > MOST_SPREAD_RATIO:
+            return (
+                f"The medians of the minutes lie {100 * spread:.0f} % apart; "
+                f"at most {100 * MOST_SPREAD_RATIO:.0f} % is ok."
+            )
+    return ""
 
 
 def _what_disagrees(repeats: Sequence[Repeat]) -> str:

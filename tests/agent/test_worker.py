@@ -19,8 +19,10 @@ from safetensors.numpy import load_file, save
 
 LATENCY = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.02, "warmup_runs": 5,
-    "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "state_period_s": 0.05, "seed": 0, "inputs": None,
+    "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "period_s": 0, "state_period_s": 0.05,
+    "seed": 0, "inputs": None,
 }  # fmt: skip
+FOOTPRINT = {"kind": "footprint", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "runs": 3, "seed": 0}
 INFER = {"kind": "infer", "format": "onnx", "runtime": "onnxruntime", "threads": 1}
 RUN = "0" * 26
 
@@ -91,6 +93,15 @@ def test_a_latency_run_reads_the_boards_state_before_during_and_after(work, keep
     assert states == sorted(states)
     assert states[0] < warm_ns
     assert len([at for at in states if at > warm_ns]) >= 2
+
+
+def test_a_footprint_run_tells_two_loads_and_the_peak_of_memory(work, keep, tmp_path):
+    sha = keep(board_models.linear(tmp_path / "m.onnx"))
+    events, _ = work(dict(FOOTPRINT, sha=sha))
+    started, loaded, footprint, end = events
+    assert [event["kind"] for event in events] == ["started", "loaded", "footprint", "end"]
+    assert loaded["load_ns"] > 0 < footprint["warm_load_ns"]
+    assert started["memory_before_bytes"] <= footprint["peak_memory_bytes"] <= end["peak_memory_bytes"]
 
 
 def test_a_latency_run_reaches_its_duration_and_its_runs(work, keep, tmp_path):

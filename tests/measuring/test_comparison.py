@@ -7,7 +7,7 @@ from test_verdict import PLAN, steady
 
 from edgeprune.errors import UsageError
 from edgeprune.measuring.bench import summarise
-from edgeprune.measuring.compare import compare, compare_medians
+from edgeprune.measuring.comparison import compare, compare_medians
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo
 
