@@ -19,6 +19,8 @@ def bench(
     threads: Annotated[int, typer.Option(min=1)] = 1,
     plan: Annotated[str, typer.Option(help="quick, default, strict, sustained, duty or tiny.")] = "default",
     rate: Annotated[float | None, typer.Option(min=0, help="Inferences a second, idle between; for any plan.")] = None,
+    pin: Annotated[bool, typer.Option(help="Pin the board's clocks meanwhile, and give them back.")] = False,
+    power_mode: Annotated[int | None, typer.Option(min=0, help="Of nvpmodel, to measure in; pins, too.")] = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     config: o.ConfigPath = None,
@@ -33,6 +35,6 @@ def bench(
 
         how = BenchPlan.named(plan, threads=threads, runtime=runtime, rate_hz=rate)
         board = the_board(o.Board(device, expect_device_id), optional_config(config))
-        m, info = flow.bench_file(file, board, how, listener=out.listener)
+        m, info = flow.bench_file(file, board, how, pin=pin, power_mode=power_mode, listener=out.listener)
         data = {**flow.measured_data(m), "device": m.device, "environment": dict(m.environment)}
         out.show(data, lambda: measurement_view(m, info), f"{m.latency.p50_s:.6g}")

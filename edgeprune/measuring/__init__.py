@@ -5,6 +5,7 @@ from edgeprune.measuring.comparison import Comparison, compare
 from edgeprune.measuring.cooling import CoolingGate
 from edgeprune.measuring.evaluation import evaluate, score
 from edgeprune.measuring.inference import infer
+from edgeprune.measuring.pinning import pinned
 
 __all__ = [
     "Comparison",
@@ -14,6 +15,7 @@ __all__ = [
     "infer",
     "measure",
     "measure_repeat",
+    "pinned",
     "score",
     "summarise",
 ]
