@@ -13,7 +13,7 @@ class RunError(Exception):
     """A run cannot be done; the host turns `kind` into its own error.
 
     Attributes:
-        kind: RuntimeMissing, ModelRejected, BadInputs, BadOutputs, NotWhole.
+        kind: RuntimeMissing, ModelRejected, NoProfile, BadInputs, BadOutputs, NotWhole.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -47,6 +47,10 @@ class Job(NamedTuple):
     events: EventWriter
     stopped: Stop
 
+    def how(self) -> Dict[str, Any]:
+        """Return how the model is to be opened; a spec without a provider leaves it to the runtime."""
+        return {key: self.spec[key] for key in ("threads", "provider", "strict") if key in self.spec}
+
     def object_path(self, sha: str) -> str:
         """Return where the store keeps a file."""
         return os.path.join(self.root, "objects", sha[:2], sha)
@@ -59,6 +63,33 @@ def peak_memory_bytes() -> Optional[int]:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return None
+
+
+def start_runtime(job: Job) -> Any:
+    """Import the runtime and tell what it is.
+
+    Args:
+        job: Whose spec names it.
+
+    Returns:
+        A module of `runtimes`.
+
+    Raises:
+        RunError: It is missing.
+    """
+    runtime = runtimes.load(job.spec["runtime"])
+    about = runtime.describe()
+    if about["reason"]:
+        raise RunError("RuntimeMissing", about["reason"])
+    job.events.emit(
+        "started",
+        runtime=about["name"],
+        version=about["version"],
+        providers=about["providers"],
+        boot_id=identity.boot_id(),
+        memory_before_bytes=peak_memory_bytes(),
+    )
+    return runtime
 
 
 def open_model(job: Job, path: str) -> Any:
@@ -75,18 +106,7 @@ def open_model(job: Job, path: str) -> Any:
         RunError: The runtime is missing, or does not take the file.
         Cancelled: The run was asked to stop.
     """
-    runtime = runtimes.load(job.spec["runtime"])
-    about = runtime.describe()
-    if about["reason"]:
-        raise RunError("RuntimeMissing", about["reason"])
-    job.events.emit(
-        "started",
-        runtime=about["name"],
-        version=about["version"],
-        providers=about["providers"],
-        boot_id=identity.boot_id(),
-        memory_before_bytes=peak_memory_bytes(),
-    )
+    runtime = start_runtime(job)
     if job.stopped():
         raise timing.Cancelled
     model, load_ns = load_model(job, runtime, path)
@@ -110,7 +130,7 @@ def load_model(job: Job, runtime: Any, path: str) -> Tuple[Any, int]:
     """
     begin = timing.now_ns()
     try:
-        model = runtime.open_model(path, job.spec["threads"])
+        model = runtime.open_model(path, **job.how())
     except runtimes.Rejected as error:
         raise RunError("ModelRejected", str(error)) from error
     return model, timing.now_ns() - begin

@@ -7,8 +7,20 @@ from typing import Any, Callable, Dict, List, Sequence
 from edgeprune_agent import runtimes, timing
 from edgeprune_agent.boards.state import StateReader
 from edgeprune_agent.events import EventWriter
-from edgeprune_agent.job import Job, batch_size, batches, load_model, open_model, peak_memory_bytes, stored_inputs
+from edgeprune_agent.job import (
+    Job,
+    RunError,
+    batch_size,
+    batches,
+    load_model,
+    open_model,
+    peak_memory_bytes,
+    start_runtime,
+    stored_inputs,
+)
 from edgeprune_agent.sampler import Sampler
+
+_EVENT_LAYERS = 100
 
 
 def measure_footprint(job: Job) -> None:
@@ -41,6 +53,24 @@ def _forget_pages(path: str) -> None:
     # Without root: what the page cache holds of one file that is durable, and no other process has mapped.
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def time_layers(job: Job) -> None:
+    """Tell how long each node of the model takes and which provider runs it.
+
+    Raises:
+        RunError: The runtime cannot tell, or does not take the model.
+    """
+    runtime, path = start_runtime(job), job.object_path(job.spec["sha"])
+    try:
+        rows = runtime.profile(
+            path, job.spec["runs"], lambda specs: random_inputs(specs, job.spec["seed"]), **job.how()
+        )
+    except (runtimes.Rejected, runtimes.NoProfile) as error:
+        kind = "NoProfile" if isinstance(error, runtimes.NoProfile) else "ModelRejected"
+        raise RunError(kind, str(error)) from error
+    for start in range(0, len(rows), _EVENT_LAYERS):
+        job.events.put("layers", rows=rows[start : start + _EVENT_LAYERS])
 
 
 def measure_latency(job: Job) -> None:

@@ -160,6 +160,7 @@ def _as_tensors(arrays: List[Any], prefix: str) -> List[Tensor]:
 
 KINDS: Dict[str, Callable[[Job], None]] = {
     "latency": timed_runs.measure_latency,
+    "layers": timed_runs.time_layers,
     "footprint": timed_runs.measure_footprint,
     "infer": infer_stored,
     "check": check_release,

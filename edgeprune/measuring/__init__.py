@@ -5,6 +5,7 @@ from edgeprune.measuring.comparison import Comparison, compare
 from edgeprune.measuring.cooling import CoolingGate
 from edgeprune.measuring.evaluation import evaluate, score
 from edgeprune.measuring.inference import infer
+from edgeprune.measuring.layers import layer_times
 from edgeprune.measuring.pinning import pinned
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "compare",
     "evaluate",
     "infer",
+    "layer_times",
     "measure",
     "measure_repeat",
     "pinned",

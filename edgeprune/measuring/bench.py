@@ -17,6 +17,7 @@ from edgeprune.errors import ProtocolError, RunFailed, UsageError
 from edgeprune.measuring import evidence
 from edgeprune.measuring.cooling import CoolingGate
 from edgeprune.measuring.latency import latency_stats
+from edgeprune.measuring.layers import layer_times, model_spec
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
 from edgeprune.measuring.verdict import judge
 from edgeprune.values.artifact import Artifact
@@ -106,7 +107,7 @@ def measure_repeat(
 def _measure_footprint(session: Session, artifact: Artifact, plan: BenchPlan, runtime: str) -> Footprint:
     # A pass of its own: neither samples nor another process's readings are in its memory.
     facts: dict[str, Mapping[str, Any]] = {}
-    spec = {"kind": "footprint", **_model(artifact, plan, runtime), "runs": _FOOTPRINT_RUNS, "seed": plan.seed}
+    spec = {"kind": "footprint", **model_spec(artifact, plan, runtime), "runs": _FOOTPRINT_RUNS, "seed": plan.seed}
     deadline_s = START_S + plan.max_duration_s
     run_worker(session, spec, lambda event: facts.update({event["kind"]: event}), deadline_s, artifact.path.name)
     with _told_plainly(session):
@@ -117,6 +118,7 @@ def _measure_footprint(session: Session, artifact: Artifact, plan: BenchPlan, ru
             warm_load_ns=int(found["warm_load_ns"]),
             peak_memory_bytes=None if peak is None else int(peak),
             memory_before_bytes=None if before is None else int(before),
+            layers=layer_times(session, artifact, plan) if plan.provider not in ("auto", "CPU", "XNNPACK") else (),
         )
 
 
@@ -129,10 +131,6 @@ def _told_plainly(session: Session) -> Iterator[None]:
             f"{session.profile.name}: the agent told of a latency run in a way that is not understood ({error!r}).",
             "Let host and agent be of the same version.",
         ) from error
-
-
-def _model(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str, Any]:
-    return {"sha": artifact.sha256, "format": artifact.format, "runtime": runtime, "threads": plan.threads}
 
 
 def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str, Any]:
@@ -149,7 +147,7 @@ def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str,
     duration_s = plan.min_duration_s / plan.repeats
     return {
         "kind": "latency",
-        **_model(artifact, plan, runtime),
+        **model_spec(artifact, plan, runtime),
         "warmup_s": plan.warmup_s,
         "warmup_runs": plan.warmup_runs,
         "min_duration_s": duration_s,

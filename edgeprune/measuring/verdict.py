@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeprune.measuring import evidence
 from edgeprune.measuring.latency import SAMPLES_NEEDED, minute_medians_s
+from edgeprune.measuring.layers import fallback
 from edgeprune.values.measurement import Repeat
 from edgeprune.values.plan import BenchPlan
 
@@ -20,6 +21,8 @@ MOST_WAIT_RATIO = 0.05
 """A worker that waits for a processor for more of its time than this is disturbed."""
 MOST_CLOCK_RATIO = 0.05
 """Clocks that differ by more than this, relative to the highest one, were not pinned."""
+MOST_FALLBACK_RATIO = 0.01
+"""Runtimes put the arithmetic of shapes on the CPU by intent; more of the time than this is none."""
 MOST_LATE_RATIO = 0.05
 """At a given rate, so many inferences may take longer than the time between two of them."""
 _SHARED = 0.5
@@ -48,11 +51,12 @@ def judge(plan: BenchPlan, repeats: Sequence[Repeat]) -> Verdict:
 
     Returns:
         The gravest verdict that fits, with the reasons of all: "inconclusive" where evidence is missing or the board
-        was loaded, "throttled" and "clocks_unpinned" by what was read during the runs, "unstable" where samples or
-        load contradict one number, else "ok".
+        was loaded, "fallback_cpu" where nodes ran on the CPU that were not to, "throttled" and "clocks_unpinned" by
+        what was read during the runs, "unstable" where samples or load contradict one number, else "ok".
     """
     checks: dict[str, Callable[[], str]] = {
         "inconclusive": lambda: _what_is_missing(plan, repeats) or _what_loads(plan, repeats),
+        "fallback_cpu": lambda: _what_falls_back(plan, repeats),
         "throttled": lambda: _what_throttles(repeats),
         "clocks_unpinned": lambda: "" if plan.rate_hz else _what_moves_clocks(repeats),
         "unstable": lambda: _what_disagrees(repeats) or _what_drifts(plan, repeats) or _what_disturbs(repeats),
@@ -105,6 +109,19 @@ def _what_disturbs(repeats: Sequence[Repeat]) -> str:
         f"The worker waited for a processor for {100 * waited:.0f} % of its time; "
         f"at most {100 * MOST_WAIT_RATIO:.0f} % is ok."
     )
+
+
+def _what_falls_back(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
+    if plan.provider in ("auto", "CPU"):
+        return ""
+    used = {provider for repeat in repeats for provider in repeat.providers}
+    if plan.provider not in used:
+        return f"{plan.provider} was asked for, but the session runs on {', '.join(sorted(used))}."
+    layers = next((repeat.footprint.layers for repeat in repeats if repeat.footprint), ())
+    nodes, share = fallback(layers)
+    if share <= MOST_FALLBACK_RATIO:
+        return ""
+    return f"{nodes} of {len(layers)} nodes ran on the CPU instead of {plan.provider}, {100 * share:.0f} % of the time."
 
 
 def _what_throttles(repeats: Sequence[Repeat]) -> str:

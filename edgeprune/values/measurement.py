@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.board_state import BoardState
 from edgeprune.values.json import content_id
+from edgeprune.values.layer import LayerTime
 from edgeprune.values.plan import BenchPlan
 from edgeprune.values.variant import Variant
 
@@ -24,12 +25,14 @@ class Footprint:
         warm_load_ns: The same again in that process.
         peak_memory_bytes: VmHWM after a few runs of the first session; None where the kernel does not say.
         memory_before_bytes: VmHWM before the model was opened, the runtime being imported.
+        layers: Each node and what ran it, where another provider than the CPU was asked for.
     """
 
     first_load_ns: int
     warm_load_ns: int
     peak_memory_bytes: int | None
     memory_before_bytes: int | None
+    layers: tuple[LayerTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class BenchPlan:
         cool_s: Before each repeat but the first, wait at most this long until the board is as cool as before the first.
         max_wait_ratio: Share of its time for which the worker may wait for a processor; beyond, the measurement is
             inconclusive. 1 takes any load.
+        provider: What shall run the nodes: "CPU", "CUDA", "TensorRT", "XNNPACK"…; "auto" for the runtime's own.
+        strict: Refuse a model of which a node would run on the CPU although another provider is asked for.
         rate_hz: Begin so many inferences a second and idle between them; 0 for one right after the other.
 
     Source:
@@ -48,6 +50,8 @@ class BenchPlan:
     cool_s: float = 60.0
     max_wait_ratio: float = 0.25
     rate_hz: float = 0.0
+    provider: str = "auto"
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.repeats < 1 or self.threads < 1 or self.min_runs < 1 or self.warmup_runs < 0:
