@@ -7,7 +7,7 @@ from edgeprune_agent import compiled, rest
 
 
 def main(argv: List[str]) -> int:
-    """Be the agent or one of its workers.
+    """Be the agent, one of its workers, or the watchdog of pinned clocks.
 
     Args:
         argv: The command line without the program.
@@ -22,6 +22,10 @@ def main(argv: List[str]) -> int:
         code = worker.main(argv[1:])
         compiled.keep()
         return code
+    if argv[:1] == ["watchdog"]:
+        from edgeprune_agent import pinning
+
+        return pinning.main(argv[1:])
     from edgeprune_agent import server
 
     return server.main(argv)

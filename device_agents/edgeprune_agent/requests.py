@@ -80,10 +80,14 @@ class Requests:
     ) -> None:
         self._root, self._store, self._runs, self._releases, self._describe = root, store, runs, releases, describe
         self._lease = Lease(root, self._active_run)
+        self._state_reader: Any = None
         self._incoming: Dict[int, Incoming] = {}
         self.following: Dict[int, Following] = {}
         self._handlers: Dict[str, Handler] = {
             "info": self._info,
+            "state": self._state,
+            "board.pin": self._pin,
+            "board.unpin": self._unpin,
             "lease.acquire": self._acquire,
             "lease.renew": self._renew,
             "lease.release": self._give_back,
@@ -188,6 +192,30 @@ class Requests:
 
     def _info(self, number: int, arguments: Arguments) -> Steps:
         return _aside(lambda: self._describe(self._root.path))  # trying the runtimes takes a slow board many seconds
+
+    def _state(self, number: int, arguments: Arguments) -> Answer:
+        if self._state_reader is None:
+            from edgeprune_agent.boards.state import StateReader
+
+            self._state_reader = StateReader()
+        reading: Dict[str, Any] = self._state_reader.read()
+        return reading
+
+    def _pin(self, number: int, arguments: Arguments) -> Steps:
+        pinning, epoch = self._pinning(), arguments.integer("epoch")
+        mode = None if arguments.data.get("power_mode") is None else arguments.integer("power_mode", 100)
+        return _aside(lambda: pinning.pin(epoch, mode))  # jetson_clocks takes seconds
+
+    def _unpin(self, number: int, arguments: Arguments) -> Steps:
+        unpin = self._pinning().unpin
+        return _aside(lambda: dict(unpin() or {}))
+
+    def _pinning(self) -> Any:
+        try:
+            from edgeprune_agent.pinning import Pinning  # few ask for it
+        except ImportError:
+            raise AgentError("E_UNKNOWN", "This agent was sent without what pins clocks.") from None
+        return Pinning(self._root)
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")
