@@ -13,6 +13,7 @@ from rich.text import Text
 
 from edgeprune import units
 from edgeprune.cli._group_bars import groups_view, size_lines
+from edgeprune.cli._packed_rows import packed_rows
 from edgeprune.searching import Candidate
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo, DeviceProfile
@@ -87,6 +88,8 @@ def artifact_view(artifact: Artifact) -> RenderableType:
             rows["quantization error"] = f"max |Δ| {parity.quantization_max_abs:.2e}"
         if parity.top1_agreement_ratio is not None:
             rows["top-1 agreement"] = units.format_quantity(parity.top1_agreement_ratio, "ratio")
+    if artifact.packed:
+        rows |= packed_rows(artifact.packed)
     return _facts(rows)
 
 

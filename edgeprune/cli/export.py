@@ -22,12 +22,17 @@ def export(
     precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
     opset: Annotated[int | None, typer.Option(help="ONNX operator set.")] = None,
     source: Source = None,
+    pack: Annotated[bool, typer.Option("--pack", help="Share weights, and write a packed file beside.")] = False,
+    loss_budget: Annotated[
+        float, typer.Option(help="By how much sharing may raise the loss, in nats, with --pack.")
+    ] = 0.01,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     config: o.ConfigPath = None,
 ) -> None:
     """Export the project's network, dense or pruned."""
     from edgeprune.cli._output import output
+    from edgeprune.values.packing import SharingSpec
     from edgeprune.values.spec import ExportSpec
 
     with output("export", as_json=as_json, quiet=quiet, folder=project_folder(config)) as out:
@@ -36,5 +41,8 @@ def export(
         from edgeprune.config import load
 
         spec = ExportSpec(format_, precision, opset)
-        artifact = flow.export_project(load(config), spec, output_file, source=source, listener=out.listener)
+        sharing = SharingSpec(loss_budget) if pack else None
+        artifact = flow.export_project(
+            load(config), spec, output_file, source=source, sharing=sharing, listener=out.listener
+        )
         out.show(artifact, lambda: artifact_view(artifact), artifact.sha256)

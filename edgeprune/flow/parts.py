@@ -10,6 +10,7 @@ from edgeprune.choosing import pareto
 from edgeprune.config import Config
 from edgeprune.errors import UsageError
 from edgeprune.flow.goal import Goal
+from edgeprune.flow.packing import shared, with_packed_file
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
 from edgeprune.flow.variants import load_pruned, pruned, save_pruned
@@ -18,6 +19,7 @@ from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Listener, ignore
 from edgeprune.values.json import from_data
+from edgeprune.values.packing import SharingSpec
 from edgeprune.values.spec import ExportSpec, PruneSpec
 
 
@@ -86,7 +88,13 @@ def prune_project(
 
 
 def export_project(
-    config: Config, spec: ExportSpec, path: Path, *, source: Path | None = None, listener: Listener = ignore
+    config: Config,
+    spec: ExportSpec,
+    path: Path,
+    *,
+    source: Path | None = None,
+    sharing: SharingSpec | None = None,
+    listener: Listener = ignore,
 ) -> Artifact:
     """Export a project's network, dense or pruned.
 
@@ -95,6 +103,7 @@ def export_project(
         spec: How.
         path: The file to write.
         source: A folder of `prune_project`; None for the dense network.
+        sharing: Let weights share few values, and pack the file; None for the file alone.
         listener: Told of every step.
 
     Returns:
@@ -110,9 +119,11 @@ def export_project(
     names = tuple(spec_.name for spec_ in config.model.inputs)
     spec = replace(spec, input_names=names, calibration_batches=config.data.calibration_batches)
     calibration = project.train if config.data.train else None
-    return exporting.export(
+    model, report = shared(project, model, sharing, spec, listener)
+    artifact = exporting.export(
         model, spec, example_inputs=project.example_inputs, calibration=calibration, path=path, listener=listener
     )
+    return artifact if sharing is None else with_packed_file(artifact, report)
 
 
 def choose_again(config: Config, goal: Goal, run_id: str | None, store_url: str | None = None) -> RunResult:

@@ -13,6 +13,7 @@ import numpy as np
 from edgeprune.errors import ProtocolError, RunFailed, UsageError
 from edgeprune.measuring.latency import judge, latency_stats
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
+from edgeprune.measuring.sending import send
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Event, Listener, ignore
@@ -76,7 +77,7 @@ def measure_repeat(
         RunFailed: The run ended without a sample.
     """
     runtime = choose_runtime(session, artifact.format, plan.runtime)
-    session.push(artifact.path, artifact.sha256)
+    send(session, artifact, listener)
     spec = latency_spec(artifact, plan, runtime)
     record = _Record(artifact.path.name, spec, listener)
     started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeprune.values.packing import Packed
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -60,6 +62,7 @@ class Artifact:
         outputs: In order.
         opset: ONNX operator set; None for TFLite.
         parity: None for a file that we did not make.
+        packed: The same file as it travels, if it was packed; None else.
     """
 
     path: Path
@@ -71,3 +74,4 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     opset: int | None = None
     parity: ParityReport | None = None
+    packed: Packed | None = None
