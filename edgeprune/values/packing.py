@@ -26,7 +26,7 @@ class SharingSpec:
     max_bits: int = 6
     calibration_batches: int = 8
     epochs: int = 2
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
         if not 0 < self.loss_budget < math.inf:

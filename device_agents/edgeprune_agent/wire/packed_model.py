@@ -14,6 +14,8 @@ SECTION = struct.Struct(">IIIBB")
 MAX_PACKED_BYTES = 64 << 20
 JUMP = 255
 """A gap of so many elements after which no element stands."""
+DENSE = (1 << 32) - 1
+"""In place of the number of gaps: every element has a code."""
 PIECE_BYTES = 64 * 1024
 _GAPS = 512
 _FEED_BYTES = 1024
@@ -61,15 +63,14 @@ def pieces(packed: bytes) -> Iterator[bytes]:
         PackedError: It is no whole packed file. What was yielded before is worth nothing.
     """
     head, streams = _split(packed)
-    left = head.size
+    left, sections = head.size, _sections(*streams)
     try:
-        for piece in _sections(*streams):
+        while left:
+            piece = next(sections)
             left -= len(piece)
             if left < 0:
                 raise PackedError(_FOREIGN)
             yield piece
-            if not left:
-                return
     except (zlib.error, IndexError, struct.error) as error:
         raise PackedError(_FOREIGN) from error
 
@@ -114,6 +115,10 @@ def _sections(plain: _Stream, gaps: _Stream, codes: _Stream) -> Iterator[bytes]:
         yield from plain.pieces(literal, PIECE_BYTES)
         values = [plain.take(width) for _ in range(kinds + 1)] if elements else []
         runs = [values[0] * count for count in range(JUMP + 1)] if elements else []
+        if n_gaps == DENSE:
+            for marks in codes.pieces(elements, _GAPS):
+                yield b"".join(map(values.__getitem__, marks))
+            continue
         for jumps in gaps.pieces(n_gaps, _GAPS):
             marks = codes.take(len(jumps) - jumps.count(JUMP))
             elements -= sum(jumps) + len(marks)
