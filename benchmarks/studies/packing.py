@@ -33,6 +33,8 @@ from edgeprune.values.recipe import PruneRecipe
 from edgeprune.values.spec import FinetuneSpec, PruneSpec
 
 SEED = 0
+TAUGHT = FinetuneSpec(distillation_ratio=0.9, temperature=6.0, learning_rate=1e-4)
+"""For the shared values: a teacher that knows its data by heart says little at a low temperature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,9 @@ class Plan:
 
 
 PLANS = {
-    "LeNet-300-100": Plan(lenet_300_100, "mnist", 12, 0.92, 4, 2, 12, 0.0001, 4),
-    "LeNet-5": Plan(lenet_5, "mnist", 6, 0.94, 3, 1, 3, 0.0001, 1),
-    "small VGG": Plan(small_vgg, "fashion", 4, 0.92, 3, 1, 2, 0.01, 1, images=20000),
+    "LeNet-300-100": Plan(lenet_300_100, "mnist", 12, 0.92, 4, 2, 12, 0.001, 3),
+    "LeNet-5": Plan(lenet_5, "mnist", 6, 0.94, 3, 1, 3, 0.001, 1),
+    "small VGG": Plan(small_vgg, "fashion", 4, 0.9, 2, 1, 2, 0.01, 1, images=10000),
 }
 
 
@@ -90,13 +92,17 @@ def main() -> None:
         print(name, json.dumps(found[name]), flush=True)
     if options.study:
         options.study.parent.mkdir(parents=True, exist_ok=True)
-        options.study.write_text(study(found), encoding="utf-8")
+        notes = (Path(__file__).parent / "packing_notes.md").read_text("utf-8")
+        options.study.write_text(study(found, notes), "utf-8")
 
 
 def _result(folder: Path, name: str, images: Images) -> dict[str, Any]:
     plan = PLANS[name]
     images = replace(images, x=images.x[: plan.images], y=images.y[: plan.images])
     stem = folder / name.replace(" ", "-").lower()
+    figures = stem.with_suffix(".figures.json")
+    if figures.exists():
+        return dict(json.loads(figures.read_text("utf-8")))
     started = time.monotonic()
     dense = _kept(stem.with_suffix(".dense.pt"), plan.build(), lambda: _dense(plan, images))
     print(f"{name}: dense {images.accuracy(dense):.4f}, {time.monotonic() - started:.0f} s", flush=True)
@@ -105,8 +111,10 @@ def _result(folder: Path, name: str, images: Images) -> dict[str, Any]:
     kept = stem.with_suffix(".sharing.json")
     shared = _kept(stem.with_suffix(".shared.pt"), plan.build(), lambda: _shared(plan, pruned, dense, images, kept))
     print(f"{name}: shared {images.accuracy(shared):.4f}, {time.monotonic() - started:.0f} s", flush=True)
-    figures = measure(dense, pruned, shared, images, folder)
-    return {**figures, "sharing": json.loads(kept.read_text("utf-8")), "images": plan.images, "data": plan.data}
+    found = measure(dense, pruned, shared, images, stem)
+    found |= {"sharing": json.loads(kept.read_text("utf-8")), "images": plan.images, "data": plan.data}
+    figures.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    return found
 
 
 def _kept(path: Path, empty: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
@@ -144,7 +152,7 @@ def _pruned(plan: Plan, dense: nn.Module, images: Images) -> nn.Module:
 
 def _shared(plan: Plan, pruned: nn.Module, dense: nn.Module, images: Images, kept: Path) -> nn.Module:
     train = Shuffled(images, SEED + 2)
-    spec = SharingSpec(plan.loss_budget, epochs=plan.share_epochs)
+    spec = SharingSpec(plan.loss_budget, training=replace(TAUGHT, epochs=plan.share_epochs))
     found: Sharing = share(pruned, spec, example_inputs=(images.x[:1],), train=train, teacher=dense)
     kept.write_text(json.dumps(to_data(found.report)), "utf-8")
     return found.model

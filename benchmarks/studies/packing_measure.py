@@ -40,7 +40,7 @@ class Stage:
     packed_bytes: int
 
 
-def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Images, folder: Path) -> dict[str, Any]:
+def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Images, stem: Path) -> dict[str, Any]:
     """Export, pack, evaluate and unpack.
 
     Args:
@@ -48,7 +48,7 @@ def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Imag
         pruned: with zeros,
         shared: and with shared weights.
         images: For the test.
-        folder: Where the files go.
+        stem: Path to which the files' endings are added.
 
     Returns:
         What the table says.
@@ -56,7 +56,7 @@ def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Imag
     stages, packed = {}, None
     for name, model in {"dense": dense, "pruned": pruned, "shared": shared}.items():
         spec = ep.ExportSpec(dynamic_batch=True)
-        artifact = ep.export(model, spec, example_inputs=(images.x[:1],), path=folder / f"{name}.onnx")
+        artifact = ep.export(model, spec, example_inputs=(images.x[:1],), path=stem.with_suffix(f".{name}.onnx"))
         packed = pack_artifact(artifact)
         nonzero = sum(int(p.count_nonzero()) for p in model.parameters())
         accuracy = _accuracy(artifact, images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from edgeprune.pruning.weight_ranking import weight_names
 from edgeprune.values.batch import batches
 from edgeprune.values.event import Listener, ignore
 from edgeprune.values.packing import SharedTensor, SharingReport, SharingSpec
-from edgeprune.values.spec import FinetuneSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,7 @@ def share(
     clusters = allocation.within(before + spec.loss_budget)
     shared = loss(clusters)
     trained = SharedNetwork(deepcopy(network), clusters)
-    recipe = FinetuneSpec(epochs=spec.epochs, learning_rate=spec.learning_rate, refit_batches=0)
-    finetune(trained, teacher or model, train, recipe, listener)
+    finetune(trained, teacher or model, train, replace(spec.training, refit_batches=0), listener)
     after = _mean_loss(trained.eval(), held)
     rows = tuple(_row(network, name, allocation.bits[name], found) for name, found in clusters.items())
     return Sharing(trained.write_back().eval(), SharingReport(rows, before, shared, after))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeprune.errors import UsageError
+from edgeprune.values.spec import FinetuneSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,26 +19,21 @@ class SharingSpec:
             shared values are trained; it decides how many bits each tensor gets.
         max_bits: A tensor has at most 2 ** max_bits values besides zero.
         calibration_batches: Batches on which the loss is measured.
-        epochs: Passes over the training data in which the values are trained.
-        learning_rate: At the start of that training.
+        training: How the shared values are trained afterwards; nothing is refit.
     """
 
     loss_budget: float = 0.01
     max_bits: int = 6
     calibration_batches: int = 8
-    epochs: int = 2
-    learning_rate: float = 1e-5
+    training: FinetuneSpec = field(default_factory=lambda: FinetuneSpec(epochs=2, learning_rate=1e-4))
 
     def __post_init__(self) -> None:
         if not 0 < self.loss_budget < math.inf:
             raise UsageError(f"A loss budget of {self.loss_budget} is none.", "Give one in nats, such as 0.01.")
         if not 1 <= self.max_bits <= 7:
             raise UsageError(f"max_bits {self.max_bits} is outside 1 to 7.", "Give how many bits a weight may take.")
-        if self.calibration_batches < 1 or self.epochs < 0 or self.learning_rate <= 0:
-            raise UsageError(
-                "A value of the weight sharing is out of range.",
-                "calibration_batches >= 1, epochs >= 0, learning_rate > 0.",
-            )
+        if self.calibration_batches < 1:
+            raise UsageError("calibration_batches is less than 1.", "Give a whole number from 1.")
 
 
 @dataclass(frozen=True, slots=True)

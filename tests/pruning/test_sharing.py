@@ -16,6 +16,7 @@ from edgeprune.pruning.folding import folded
 from edgeprune.pruning.shared_network import SharedNetwork
 from edgeprune.pruning.sharing import share
 from edgeprune.values.packing import SharingSpec
+from edgeprune.values.spec import FinetuneSpec
 
 NORMAL = {name: np.random.default_rng(i).standard_normal(400).astype(np.float32) for i, name in enumerate("ab")}
 weights = st.lists(st.floats(-4, 4, width=32, allow_subnormal=False), min_size=1, max_size=80)
@@ -99,7 +100,7 @@ def net(data):
 
 
 class TestSharing:
-    spec = SharingSpec(0.05, epochs=1, learning_rate=1e-3)
+    spec = SharingSpec(0.05, training=FinetuneSpec(epochs=1))
 
     def test_leaves_few_values_and_every_zero(self, net, data):
         found = share(net, self.spec, example_inputs=(data[0][0][:1],), train=data)
@@ -115,7 +116,9 @@ class TestSharing:
         assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
     def test_without_training_keeps_the_loss_of_the_clusters(self, net, data):
-        found = share(net, SharingSpec(0.05, epochs=0), example_inputs=(data[0][0][:1],), train=data)
+        found = share(
+            net, SharingSpec(0.05, training=FinetuneSpec(epochs=0)), example_inputs=(data[0][0][:1],), train=data
+        )
         assert found.report.loss_trained == pytest.approx(found.report.loss_shared)
 
     def test_needs_weights(self, data):
