@@ -36,7 +36,10 @@ def weights_of(content: bytes, format_name: str) -> list[WeightBytes]:
     Returns:
         In the order of the file, without overlap.
     """
-    return onnx_weights(content) if format_name == "onnx" else tflite_weights(content)
+    try:
+        return onnx_weights(content) if format_name == "onnx" else tflite_weights(content)
+    except struct.error:  # a flatbuffer that LiteRT reads and we do not: what is not found is only packed less well
+        return []
 
 
 def onnx_weights(content: bytes) -> list[WeightBytes]:
