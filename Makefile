@@ -23,7 +23,7 @@ EXPORT_WHEELS ?= ../edgeprune-studies/onnxruntime
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench zoo study-data equal-budget sensors-study trained-study exports-study retrain lock clean
+.PHONY: help setup demo test test-slow test-all check bench zoo study-data equal-budget sensors-study trained-study exports-study packing-study retrain lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ exports-study: $(VENV)/.ready $(STUDY_DATA)/.ready $(EXPORT_WHEELS)/.ready ## ev
 $(EXPORT_WHEELS)/.ready:
 	for release in $(EXPORT_RELEASES); do $(BIN)/pip install --quiet --no-deps --target $(@D)/$$release onnxruntime==$$release 'numpy<2' || exit 1; done
 	@touch $@
+
+packing-study: $(VENV)/.ready $(STUDY_DATA)/.ready ## prune, share and pack LeNet-300-100, LeNet-5 and a small VGG; resumes
+	$(ONE_THREAD) $(BIN)/python benchmarks/studies/packing.py $(STUDY_RESULTS)/packing --mnist $(STUDY_DATA)/package/data --fashion $(STUDY_DATA)/usr/share/datasets/fashion-mnist --study docs/studies/packing.md
 
 retrain: $(VENV)/.ready ## train the examples' weights again
 	@for example in fashion_mnist digits; do (cd edgeprune/examples/$$example/template && $(ONE_THREAD) $(CURDIR)/$(BIN)/python train.py) || exit 1; done

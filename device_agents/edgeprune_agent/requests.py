@@ -96,6 +96,7 @@ class Requests:
             "store.open": self._open,
             "store.commit": self._commit,
             "store.fetch": self._fetch,
+            "store.unpack": self._unpack,
             "run.start": self._start,
             "run.attach": self._attach,
             "run.cancel": self._cancel,
@@ -275,6 +276,13 @@ class Requests:
             return self._store.fetch(arguments.name("sha", "sha"), offset, length)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         return read_piece(os.open(self._runs.output(run), flags), offset, length)
+
+    def _unpack(self, number: int, arguments: Arguments) -> Steps:
+        from edgeprune_agent import unpacking  # few links need it, and compiling takes a slow board its time
+
+        sha, into = arguments.name("sha", "sha"), arguments.name("into", "sha")
+        self._drop(into)
+        return unpacking.unpack(self._root, self._store, sha, into)
 
     def _start(self, number: int, arguments: Arguments) -> Answer:
         return {"run": self._runs.start(arguments.mapping("spec"), arguments.name("idem", "idem"))}

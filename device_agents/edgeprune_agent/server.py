@@ -308,7 +308,7 @@ def _hello() -> Dict[str, Any]:
         "py": ".".join(map(str, sys.version_info[:3])),
         "boot_id": identity.boot_id(),
         "device_id": identity.device_id(),
-        "feat": ["venv"] if importlib.util.find_spec("edgeprune_agent.venvs") else [],
+        "feat": ["unpack"] + (["venv"] if importlib.util.find_spec("edgeprune_agent.venvs") else []),
     }
 
 

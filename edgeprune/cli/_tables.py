@@ -13,6 +13,7 @@ from rich.text import Text
 
 from edgeprune import units
 from edgeprune.cli._group_bars import groups_view, size_lines
+from edgeprune.cli._packed_rows import packed_rows
 from edgeprune.searching import Candidate
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo, DeviceProfile
@@ -112,6 +113,8 @@ def artifact_view(artifact: Artifact) -> RenderableType:
             rows["on random inputs"] = f"max |Δ| {parity.random.whole_max_relative:.2e} of the largest output"
     if artifact.float_layers:
         rows["left in float"] = ", ".join(artifact.float_layers)
+    if artifact.packed:
+        rows |= packed_rows(artifact.packed)
     return _facts(rows)
 
 

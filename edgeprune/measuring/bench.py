@@ -19,6 +19,7 @@ from edgeprune.measuring.cooling import CoolingGate
 from edgeprune.measuring.latency import latency_stats
 from edgeprune.measuring.layers import layer_times, model_spec
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
+from edgeprune.measuring.sending import send
 from edgeprune.measuring.verdict import judge
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.board_state import BoardState
@@ -90,7 +91,7 @@ def measure_repeat(
         RunFailed: The run ended without a sample.
     """
     runtime = choose_runtime(session, artifact.format, plan.runtime)
-    session.push(artifact.path, artifact.sha256)
+    send(session, artifact, listener)
     footprint = None if index else _measure_footprint(session, artifact, plan, runtime)
     spec = latency_spec(artifact, plan, runtime)
     record = _Record(artifact.path.name, spec, listener)

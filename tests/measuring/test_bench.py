@@ -5,6 +5,7 @@ import os
 import signal
 from array import array
 from pathlib import Path
+from types import SimpleNamespace
 
 import board_models
 import numpy as np
@@ -118,6 +119,7 @@ class FakeSession:
 
     profile = DeviceProfile("bench", "local://")
     info = INFO
+    client = SimpleNamespace(line_rate=0, hello={})
 
     def __init__(self, events=()):
         self.events, self.specs, self.pushed = events, [], []
