@@ -23,6 +23,7 @@ from edgeprune.values.variant import Variant
 if TYPE_CHECKING:
     from edgeprune.devices.session import Session
 
+COUNTED_CLOCK = "executed instructions, 1 ns each: a gauge for regressions, no evidence of a Cortex-A's time"
 _NO_METER = "no meter: latency was measured without a source of power readings"
 
 
@@ -237,6 +238,7 @@ def _environment(artifact: Artifact, plan: BenchPlan, repeats: Sequence[Repeat],
         "agent": info.agent,
         "agent_sha256": info.agent_sha256,
         "governor": info.governor or "none",
+        "clock": COUNTED_CLOCK if info.counts_instructions else "time",
     }
 
 
