@@ -37,7 +37,7 @@ def wait(folder: Path, port: int, is_on: Callable[[], bool], seconds: float) -> 
     """
     deadline = Deadline(seconds)
     while is_on():
-        if _greets(port) and _ssh(folder, port, "true"):
+        if _greets(port) and run(folder, port, "true"):
             return
         if deadline.expired:
             raise ConnectFailed(f"The board lets nobody in after {seconds:.0f} s.", f"See {folder / 'console.log'}.")
@@ -47,7 +47,7 @@ def wait(folder: Path, port: int, is_on: Callable[[], bool], seconds: float) -> 
 
 def power_off(folder: Path, port: int) -> None:
     """Ask a board to power off; one that does not listen does not mind."""
-    _ssh(folder, port, "sudo -n /bin/busybox poweroff")
+    run(folder, port, "sudo -n /bin/busybox poweroff")
 
 
 def _greets(port: int) -> bool:
@@ -57,7 +57,17 @@ def _greets(port: int) -> bool:
     return False
 
 
-def _ssh(folder: Path, port: int, command: str) -> bool:
+def run(folder: Path, port: int, command: str) -> bool:
+    """Run a command on a board.
+
+    Args:
+        folder: The board's.
+        port: Of its SSH server.
+        command: For its shell.
+
+    Returns:
+        Whether it was run and went well.
+    """
     known = folder / "known_hosts"
     known.write_text(known_hosts_line(entry_name("127.0.0.1", port), keys.host_key(folder)), "utf-8")
     files = {"UserKnownHostsFile": known, "IdentityFile": keys.login_key(folder)}

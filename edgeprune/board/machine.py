@@ -12,7 +12,7 @@ from edgeprune.values.device import COUNTS_INSTRUCTIONS
 MODEL = "EdgePrune virtual arm64 board"
 MODES = ("realtime", "counted")
 MEMORY_MIB = 1024
-_BOOT_ARGUMENTS = "console=ttyAMA0,115200 quiet loglevel=3 random.trust_cpu=on"
+_BOOT_ARGUMENTS = "console=ttyAMA0,115200 quiet loglevel=3 random.trust_cpu=on norandmaps"
 
 
 @dataclass(frozen=True, slots=True)
