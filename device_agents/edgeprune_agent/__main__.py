@@ -1,5 +1,6 @@
 """`python3 agent.pyz [--root DIR]` serves a host on its standard input and output; `… worker RUN_DIR` does a run."""
 
+import os
 import sys
 from typing import List
 
@@ -16,7 +17,8 @@ def main(argv: List[str]) -> int:
     if argv[:1] == ["worker"]:
         from edgeprune_agent import worker
 
-        return worker.main(argv[1:])
+        # All is on the disk. Taking a runtime down takes a slow board seconds, in which it would stay locked.
+        os._exit(worker.main(argv[1:]))
     from edgeprune_agent import server
 
     return server.main(argv)

@@ -23,6 +23,10 @@ _POLL_S = 0.02
 _STOP_S = 10.0
 
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""What this very process started, and so has to reap; it goes on when this process ends."""
+
+
 class PortTaken(ConnectFailed):
     """Another process has the port that was free a moment ago."""
 
@@ -62,17 +66,18 @@ def start(command: Sequence[str], parts: Parts) -> tuple[int, str]:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
+    _children[process.pid] = process
     deadline = Deadline(_START_S)
     while not deadline.expired:
         ended, said = process.poll() is not None, parts.qemu_log.read_text("utf-8", "replace")
-        if ended and "hostfwd" in said:
-            raise PortTaken(f"QEMU failed: {last_words(said)}.", "Start the board again.")
         if ended:
-            break
+            _reap(process.pid)
+            kind = PortTaken if "hostfwd" in said else ConnectFailed
+            raise kind(f"QEMU failed: {last_words(said)}.", f"See {parts.qemu_log}.")
         if found := _CONSOLE.search(said):
             return process.pid, found[1]
         time.sleep(_POLL_S)
-    raise ConnectFailed(f"QEMU did not start: {last_words(said)}.", f"See {parts.qemu_log}.")
+    raise ConnectFailed("QEMU does not say the terminal of its console.", f"See {parts.qemu_log}.")
 
 
 def runs(pid: int, disk: Path) -> bool:
@@ -123,6 +128,5 @@ def end(pid: int, disk: Path, *, hard: bool = False) -> None:
 
 
 def _reap(pid: int) -> None:
-    # It is a child if this very process started it; a zombie would look like a running one to others.
-    with contextlib.suppress(ChildProcessError, OSError):
-        os.waitpid(pid, os.WNOHANG)
+    if pid in _children and _children[pid].poll() is not None:
+        del _children[pid]

@@ -20,7 +20,7 @@ CONNECT_S = 15.0
 REQUEST_S = 30.0
 STALLED_S = 30.0
 """An upload may take as long as it likes, but not stand still for longer."""
-_PATIENCE_S = 5.0
+_PATIENCE_S = 20.0
 """How long something that the board itself is about to finish may keep us waiting."""
 _Read = TypeVar("_Read")
 
