@@ -8,10 +8,12 @@ FOLDER keeps the example's project, the exported files and what was measured; a 
 import argparse
 import datetime
 import importlib
+import itertools
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import edgeprune as ep
 from edgeprune.board import boards, listing
@@ -21,6 +23,9 @@ from edgeprune.examples.projects import write_project
 from edgeprune.exporting import load_artifact
 from edgeprune.measuring import measure_repeat
 
+Files = dict[tuple[str, str, str], Path]
+"""Network, format and precision -> file."""
+Medians = dict[str, list[int]]
 BOARD = "study"
 FORMATS, PRECISIONS = ("onnx", "tflite"), ("fp32", "int8")
 RATIO, REPEATS = 0.5, 2
@@ -29,11 +34,10 @@ PLAN = ep.BenchPlan(
 )
 
 
-def exported(folder):
-    """The files of all variants, made if they are not there: networks are trained by the example."""
-    wanted = {
-        (net, f, p): folder / f"{net}-{p}.{f}" for net in ("dense", "pruned") for f in FORMATS for p in PRECISIONS
-    }
+def exported(folder: Path) -> Files:
+    """Return the files of all variants, made if they are not there; the dense network is the example's."""
+    kinds = itertools.product(("dense", "pruned"), FORMATS, PRECISIONS)
+    wanted = {(net, f, p): folder / f"{net}-{p}.{f}" for net, f, p in kinds}
     if not all(path.is_file() for path in wanted.values()):
         networks, inputs, train = trained(folder)
         for (net, format_, precision), path in wanted.items():
@@ -42,7 +46,8 @@ def exported(folder):
     return wanted
 
 
-def trained(folder):
+def trained(folder: Path) -> tuple[dict[str, Any], Any, Any]:
+    """Return both networks, example inputs, and training data."""
     import torch
     from safetensors.torch import load_file
 
@@ -56,8 +61,8 @@ def trained(folder):
     return {"dense": dense, "pruned": pruned.eval()}, inputs, train
 
 
-def measured(files, results):
-    """Medians of each repeat in ns, by file name; kept in `results` as they come."""
+def measured(files: Files, results: Path) -> tuple[Medians, boards.Board]:
+    """Return medians of each repeat in ns by the files' hashes, kept in `results` as they come, and the board."""
     known = json.loads(results.read_text("utf-8")) if results.is_file() else {}
     board = boards.start(BOARD, "counted")
     listing.enlist(board, serial=False)
@@ -74,7 +79,8 @@ def measured(files, results):
     return known, board
 
 
-def table(files, known):
+def table(files: Files, known: Medians) -> str:
+    """Return the table."""
     rows = ["| network | format | precision | size | instructions | repeats apart | speed-up over dense |"]
     rows += ["|---|---|---|---|---|---|---|"]
     for (net, format_, precision), path in files.items():
@@ -88,7 +94,8 @@ def table(files, known):
     return "\n".join(rows)
 
 
-def page(files, known, board):
+def page(files: Files, known: Medians, board: boards.Board) -> str:
+    """Return the study."""
     contents = json.loads(Image(cache() / board.image).contents.read_text("utf-8"))
     versions = ", ".join("-".join(w.split("-")[:2]) for w in contents["wheels"] if w.startswith(("onnxr", "ai_edge")))
     return f"""# Fashion-MNIST, counted
@@ -98,7 +105,7 @@ and two passes of fine-tuning; both formats, both precisions; on a counted virtu
 
 An instruction count tells whether a change made the program longer. It is no time of a Cortex-A: there, caches, several
 instructions at once and wide int8 units decide, none of which is counted ([virtual-board.md](../virtual-board.md)).
-The count is the smaller one of {REPEATS} processes' medians; *repeats apart* is how far the medians lie from each other.
+The count is the smaller one of {REPEATS} processes' medians; *repeats apart* is how far they lie from each other.
 Python's call into the runtime is part of it, as it is of every latency here.
 
 {table(files, known)}
@@ -107,7 +114,8 @@ Made on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}; {versions}; image {board
 """
 
 
-def main():
+def main() -> None:
+    """Make the study."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--study", type=Path)

@@ -91,9 +91,8 @@ def test_missing_programs_are_named_with_the_command_that_installs_them(monkeypa
     with pytest.raises(UsageError) as caught:
         host_tools.require(host_tools.TO_RUN)
     assert "qemu-system-aarch64" in caught.value.message
-    assert caught.value.next_step == (
-        "Run: sudo apt-get install --no-install-recommends device-tree-compiler openssh-client qemu-system-arm qemu-utils"
-    )
+    packages = "device-tree-compiler openssh-client qemu-system-arm qemu-utils"
+    assert caught.value.next_step == f"Run: sudo apt-get install --no-install-recommends {packages}"
     assert caught.value.exit_code == 2
 
 
