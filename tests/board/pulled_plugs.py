@@ -31,7 +31,7 @@ PLAN = BenchPlan(
     "custom", warmup_s=0.0, warmup_runs=1, min_duration_s=0.01, min_runs=30, max_duration_s=20.0, repeats=1
 )
 LONG_PLAN = BenchPlan("custom", warmup_s=0.0, warmup_runs=1, min_duration_s=60.0, max_duration_s=60.0, repeats=1)
-SIZE = 512
+SIZE = 256
 
 
 @dataclass
