@@ -1,5 +1,6 @@
 """`python3 agent.pyz [--root DIR]` serves a host on its standard input and output; `… worker RUN_DIR` does a run."""
 
+import os
 import sys
 from typing import List
 
@@ -21,7 +22,8 @@ def main(argv: List[str]) -> int:
 
         code = worker.main(argv[1:])
         compiled.keep()
-        return code
+        # All is on the disk. Taking a runtime down takes a slow board seconds, in which it would stay locked.
+        os._exit(code)
     if argv[:1] == ["watchdog"]:
         from edgeprune_agent import pinning
 

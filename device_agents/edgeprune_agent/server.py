@@ -25,6 +25,8 @@ from edgeprune_agent.store import QUOTA_BYTES, RESERVE_BYTES, Store
 from edgeprune_agent.wire import AgentError, Message, WireError
 
 _BUSY_S, _WAIT_S, _FOLLOW_S, _IDLE_S = 0.0, 0.01, 0.1, 1.0
+_FOLLOW_SHARE = 20
+"""Looking after the runs takes a slow board its time, too: at most a twentieth of it."""
 _STEPS_S = 0.05
 """How long steps may be taken before messages are looked at again."""
 _MAX_OPEN_REQUESTS = 256
@@ -66,7 +68,7 @@ class Server:
         self._answers = Answers(root)
         self._jobs: Dict[int, Steps] = {}
         self._working = False
-        self._followed_at = 0.0
+        self._followed_at, self._pace_s = 0.0, _FOLLOW_S
         self._incomplete: Optional[AgentError] = None
 
     def serve(self) -> None:
@@ -85,7 +87,7 @@ class Server:
             return _BUSY_S
         if self._jobs:
             return _WAIT_S
-        return _FOLLOW_S if self._requests.following else _IDLE_S
+        return self._pace_s if self._requests.following else _IDLE_S
 
     def _take(self, message: Message) -> None:
         if message.type == wire.REQ:
@@ -198,13 +200,14 @@ class Server:
     def _follow(self) -> None:
         """Look after the runs, and send new events to those who asked for them."""
         now = time.monotonic()
-        if now - self._followed_at < _FOLLOW_S:
+        if now - self._followed_at < self._pace_s:
             return
-        self._followed_at = now
         self._attempt(0, self._poll)
         for number in list(self._requests.following):
             if self._channel.waiting_bytes < _CROWDED_BYTES:
                 self._attempt(number, lambda number=number: self._requests.news(number))  # type: ignore[misc]
+        self._followed_at = time.monotonic()
+        self._pace_s = min(_IDLE_S, max(_FOLLOW_S, _FOLLOW_SHARE * (self._followed_at - now)))
 
     def _poll(self) -> List[Message]:
         self._requests.poll()

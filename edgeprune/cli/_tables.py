@@ -63,6 +63,8 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
         "energy": m.missing.get("energy", "") if m.energy is None else f"{m.energy.per_inference_j:.3g} J",
         "verdict": f"{m.verdict}: {m.verdict_reason}" if m.verdict_reason else m.verdict,
     }
+    if info.counts_instructions:
+        rows["clock"] = m.environment["clock"]
     return _facts(rows)
 
 

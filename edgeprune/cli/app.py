@@ -6,6 +6,7 @@ import typer
 
 from edgeprune.cli import (
     bench,
+    board,
     choose,
     deploy,
     devices,
@@ -32,6 +33,7 @@ for command in (init, deploy, search, prune, export, bench, profile, monitor, ch
     app.command()(getattr(command, command.__name__.rpartition(".")[2]))
 app.add_typer(devices.app, name="devices")
 app.add_typer(releases.app, name="releases")
+app.add_typer(board.app, name="board")
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ STALLED_S = 30.0
 """An upload may take as long as it likes, but not stand still for longer."""
 SECOND_PART = 0
 """Id of the CHUNK that brings an agent what was not typed of it."""
-_PATIENCE_S = 5.0
+_PATIENCE_S = 20.0
 """How long something that the board itself is about to finish may keep us waiting."""
 _Read = TypeVar("_Read")
 

@@ -38,6 +38,8 @@ _VERDICT_S = 10.0
 """How long a login may take to judge a password: PAM waits about two seconds before it refuses one, slow boards longer.
 Until it has, nothing may be typed: the login would take it for a name or for another password."""
 _SETTLE_S = 3.0
+_RECEIPT_S = (0.5, 8.0)
+"""How long a block's receipt is waited for at first, and at most."""
 _SILENCE_S = 3.0
 """A login that is still starting is silent. Empty lines do it no harm, but it would take any other for a name."""
 _CLEAR = b"\x15"  # what somebody, or our probe, left half typed
@@ -232,12 +234,15 @@ class Console:
 
     def _send_agent(self, blocks: tuple[bytes, ...]) -> None:
         waiting, flight = deque(range(len(blocks))), deque[int]()
+        patience_s = _RECEIPT_S[0]
         while waiting or flight:
             while waiting and len(flight) < _FLIGHT:
                 flight.append(waiting.popleft())
                 self._port.write(blocks[flight[-1]], self._deadline)
                 self._port.rest(_SLACK_S)
-            receipt = self._expect(_RECEIPT.pattern, 0.5)
+            receipt = self._expect(_RECEIPT.pattern, patience_s)
+            # A busy board is late with its receipts; to send all again would make it later still.
+            patience_s = min(2 * patience_s, _RECEIPT_S[1]) if receipt is None else max(patience_s / 2, _RECEIPT_S[0])
             if receipt is None and self._deadline.expired:
                 raise ConnectFailed("The agent could not be sent: the board does not answer.", "See to the cable.")
             lost = len(flight) if receipt is None else _place(flight, receipt)

@@ -39,6 +39,8 @@ from edgeprune.values.event import Event, Listener, ignore
 
 _STOP_RUN_S = 8.0
 """More than the 3 s that the agent gives a worker to stop by itself."""
+_INFO_S = 300.0
+"""The first time, the agent imports every runtime: two minutes on an emulated board of a busy host."""
 RECONNECT_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0)
 _RELEASE_S = 5.0
 _LOST = (LinkClosed, ProtocolError)
@@ -122,7 +124,7 @@ class Session:
     @cached_property
     def info(self) -> DeviceInfo:
         """What the agent says of its board; asked once."""
-        answer = self._persist(lambda client: client.request("info", deadline_s=120.0))
+        answer = self._persist(lambda client: client.request("info", deadline_s=_INFO_S))
         return read_info(answer, self.client.hello)
 
     def state(self) -> BoardState:
