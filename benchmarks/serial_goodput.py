@@ -2,8 +2,9 @@
 
 The line is a pair of pseudo terminals and a relay that carries baud/10 bytes a second (tests/devices/serial_relay.py),
 so it has neither the latency of a USB adapter nor a real UART's overruns. Goodput is file bytes / (time x baud/10),
-from the first request to the durable, verified file; ZMODEM's ends when its file is complete. Random bytes: packing
-gains nothing here. `--rows TEXT` runs the rows that hold TEXT, `--repeat N` each one N times.
+from the first request to the durable, verified file; ZMODEM's ends when its file is complete. "bytes" is the file's
+share of the bytes that the line carried, which no busy machine can change. Random bytes: packing gains nothing here.
+`--rows TEXT` runs the rows that hold TEXT, `--repeat N` each one N times.
 """
 
 import argparse
@@ -82,15 +83,17 @@ def push(client: AgentClient, data: bytes, epoch: int) -> None:
     client.upload(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data), epoch, lambda done: None)
 
 
-def our_goodput(baud: int, size: int, cable: Mapping[str, float], seed: int) -> float:
-    """Return the share of the line that carries a file of ours."""
+def our_goodput(baud: int, size: int, cable: Mapping[str, float], seed: int) -> tuple[float, float]:
+    """Return the share of the line's time that carries a file of ours, and the share of the bytes that it carried."""
     data = os.urandom(size)
     with plugged(baud, seed=seed) as board, connected(board) as client:
         epoch = lease(client)
         board.order(**cable)
+        carried = board.stats()[0]["carried"]
         started = time.monotonic()
         push(client, data, epoch)
-        return size / (time.monotonic() - started) / (baud / 10)
+        took = time.monotonic() - started
+        return size / took / (baud / 10), size / (board.stats()[0]["carried"] - carried)
 
 
 def zmodem_goodput(baud: int, size: int, cable: Mapping[str, float], seed: int) -> float:
@@ -167,16 +170,20 @@ def main() -> None:
     options = parser.parse_args()
     seeds = range(1, options.repeat + 1)
     anchored = bool(shutil.which("sz") and shutil.which("rz")) and not options.no_anchor
-    print(f"{'line':38} {'goal':>6} {'ours':>6} {'':7} {'range':>13} {'sz -w 2048':>10}")
+    print(f"{'line':38} {'goal':>6} {'ours':>6} {'':7} {'range':>13} {'bytes':>6} {'sz -w 2048':>10}")
     for name, baud, size, cable, goal in ROWS:
         if options.rows not in name:
             continue
-        ours = [our_goodput(baud, size, cable, seed) for seed in seeds]
+        ours, bytes_ = zip(*(our_goodput(baud, size, cable, seed) for seed in seeds), strict=True)
         middle = statistics.median(ours)
         anchor = [zmodem_goodput(baud, size, cable, seed) for seed in seeds] if anchored else []
         theirs = "-" if not anchor else f"{statistics.median(anchor):.1%}" if any(anchor) else "failed"
         spread = f"{min(ours):.1%}-{max(ours):.1%}"
-        print(f"{name:38} {goal:6.1%} {middle:6.1%} {verdict(middle, goal):7} {spread:>13} {theirs:>10}", flush=True)
+        share = f"{statistics.median(bytes_):6.1%}"
+        print(
+            f"{name:38} {goal:6.1%} {middle:6.1%} {verdict(middle, goal):7} {spread:>13} {share} {theirs:>10}",
+            flush=True,
+        )
     if options.rows:
         return
     print(

@@ -142,8 +142,7 @@ class Server:
         answer = self._do(number, arguments)
         if isinstance(answer, (dict, bytes)):
             return answer
-        result: Answer = yield from answer
-        return result
+        return (yield from answer)
 
     def _do(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         op = arguments.data.get("op")

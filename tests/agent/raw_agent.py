@@ -15,10 +15,14 @@ PLAIN = "import sys; from edgeprune_agent.__main__ import main; sys.exit(main(sy
 class RawAgent:
     """An agent process and the host's end of its pipes."""
 
-    def __init__(self, root, script=PLAIN, options=()):
-        command = [sys.executable, "-I", "-c", script, "--root", str(root), *options]
+    def __init__(self, root, script=PLAIN, options=(), command=None):
+        program = command or [sys.executable, "-I", "-c", script]
         self.process = subprocess.Popen(
-            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*program, "--root", str(root), *options],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         self.reader, self.writer, self.lanes = StreamReader(), StreamWriter(session=5), Lanes()
         self.number, self.frames = 0, []
@@ -45,7 +49,9 @@ class RawAgent:
     def hello(self, **changes):
         greeting = b""
         while len(greeting) < len(wire.PREAMBLE):
-            greeting += self.read()
+            piece = self.read()
+            assert piece, self.last_words()
+            greeting += piece
         assert greeting == wire.PREAMBLE
         hello = {"epl": [1, 1], "host": "test", "nonce": "n1", "max_frame": 65536, "feat": [], **changes}
         self.writer.signal(wire.HELLO, wire.encode_json(hello))
