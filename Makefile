@@ -20,10 +20,11 @@ STUDY_RESULTS ?= ../edgeprune-studies/results
 # Older runtimes that a board may have, as far as there are wheels of them for this Python.
 EXPORT_RELEASES := 1.15.1 1.16.3 1.17.3 1.19.2 1.23.2
 EXPORT_WHEELS ?= ../edgeprune-studies/onnxruntime
+BOARD_RESULTS ?= ../edgeprune-virtual-board
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check bench zoo study-data equal-budget sensors-study trained-study exports-study retrain lock clean
+.PHONY: help setup demo test test-slow plugs test-all check bench zoo study-data equal-budget sensors-study trained-study exports-study packing-study virtual-board-study retrain lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -46,6 +47,12 @@ test: $(VENV)/.ready ## run the fast tests
 test-slow: $(VENV)/.ready ## run the tests that take minutes
 	$(ONE_THREAD) $(BIN)/pytest -n auto --dist loadfile -m slow
 
+plugs: $(VENV)/.ready ## pull a virtual board's plug a hundred times; takes an hour
+	EDGEPRUNE_PLUGS=100 $(ONE_THREAD) $(BIN)/pytest -m slow tests/board/test_pulled_plugs.py
+
+virtual-board-study: $(VENV)/.ready ## count the instructions of Fashion-MNIST's variants
+	$(ONE_THREAD) $(BIN)/python benchmarks/virtual_board.py $(BOARD_RESULTS) --study docs/studies/virtual-board.md
+
 test-all: test test-slow ## run every test
 
 check: $(VENV)/.ready ## lint, types, import contracts
@@ -55,7 +62,7 @@ check: $(VENV)/.ready ## lint, types, import contracts
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.ready ## measure what we claim: the agent's overhead, the command line's start
-	@for script in benchmarks/*.py; do echo "== $$script"; $(ONE_THREAD) $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/virtual_board.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(ONE_THREAD) $(BIN)/python $$script || exit 1; done
 
 $(ZOO_VENV)/.ready:
 	$(PYTHON) -m venv $(ZOO_VENV)
@@ -97,6 +104,9 @@ exports-study: $(VENV)/.ready $(STUDY_DATA)/.ready $(EXPORT_WHEELS)/.ready ## ev
 $(EXPORT_WHEELS)/.ready:
 	for release in $(EXPORT_RELEASES); do $(BIN)/pip install --quiet --no-deps --target $(@D)/$$release onnxruntime==$$release 'numpy<2' || exit 1; done
 	@touch $@
+
+packing-study: $(VENV)/.ready $(STUDY_DATA)/.ready ## prune, share and pack LeNet-300-100, LeNet-5 and a small VGG; resumes
+	$(ONE_THREAD) $(BIN)/python benchmarks/studies/packing.py $(STUDY_RESULTS)/packing --mnist $(STUDY_DATA)/package/data --fashion $(STUDY_DATA)/usr/share/datasets/fashion-mnist --study docs/studies/packing.md
 
 retrain: $(VENV)/.ready ## train the examples' weights again
 	@for example in fashion_mnist digits; do (cd edgeprune/examples/$$example/template && $(ONE_THREAD) $(CURDIR)/$(BIN)/python train.py) || exit 1; done

@@ -80,11 +80,13 @@ class Shuffled:
     Attributes:
         examples: Where they come from.
         size: Examples in a batch; a smaller rest is left out.
+        shift: Images move by up to so many pixels in each direction, an eighth of a batch alike.
         epoch: Times that it was read; the seed of the next order.
     """
 
     examples: Data
     size: int
+    shift: int = 0
     epoch: int = 0
 
     def __len__(self) -> int:
@@ -92,7 +94,18 @@ class Shuffled:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         self.epoch += 1
-        return iter(self.examples.batches(self.size, self.epoch))
+        generator = torch.Generator().manual_seed(self.epoch)
+        for x, y in self.examples.batches(self.size, self.epoch):
+            yield (_moved(x, self.shift, generator) if self.shift else x), y
+
+
+def _moved(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    wide, moved = nn.functional.pad(x, (most,) * 4, value=float(x.min())), torch.empty_like(x)
+    height, width = x.shape[2:]
+    for part in range(8):
+        down, right = torch.randint(2 * most + 1, (2,), generator=generator).tolist()
+        moved[part::8] = wide[part::8, :, down : down + height, right : right + width]
+    return moved
 
 
 def images(folder: Path, count: int) -> Data:

@@ -1,11 +1,14 @@
 """`python3 agent.pyz [--root DIR]` serves a host on its standard input and output; `… worker RUN_DIR` does a run."""
 
+import os
 import sys
 from typing import List
 
+from edgeprune_agent import compiled, rest
+
 
 def main(argv: List[str]) -> int:
-    """Be the agent or one of its workers.
+    """Be the agent, one of its workers, or the watchdog of pinned clocks.
 
     Args:
         argv: The command line without the program.
@@ -13,10 +16,18 @@ def main(argv: List[str]) -> int:
     Returns:
         The exit code.
     """
+    rest.find()
     if argv[:1] == ["worker"]:
         from edgeprune_agent import worker
 
-        return worker.main(argv[1:])
+        code = worker.main(argv[1:])
+        compiled.keep()
+        # All is on the disk. Taking a runtime down takes a slow board seconds, in which it would stay locked.
+        os._exit(code)
+    if argv[:1] == ["watchdog"]:
+        from edgeprune_agent import pinning
+
+        return pinning.main(argv[1:])
     from edgeprune_agent import server
 
     return server.main(argv)

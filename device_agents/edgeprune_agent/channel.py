@@ -1,12 +1,13 @@
 """The agent's end of a link: two descriptors, the handshake, and signs of life."""
 
+import math
 import os
-import selectors
+import select
 import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from edgeprune_agent import wire
+from edgeprune_agent import rest, wire
 from edgeprune_agent.wire import AgentError, Frame, Link, Message, StreamLink, WireError
 
 _READ_BYTES = 256 * 1024
@@ -34,7 +35,6 @@ class Channel:
         self._link, self._lanes = link or StreamLink(), wire.Lanes()
         self._unsent = memoryview(wire.PREAMBLE)
         self._heard_at = self._spoke_at = time.monotonic()
-        self._selector = selectors.PollSelector()
         self.over, self.fault = False, ""
 
     @property
@@ -68,19 +68,13 @@ class Channel:
         return []
 
     def _select(self, patience_s: float) -> bool:
-        wanted = {}
-        if self.waiting_bytes:
-            wanted[self._sink] = selectors.EVENT_WRITE
-        if self.waiting_bytes < CROWDED_BYTES:
-            wanted[self._source] = wanted.get(self._source, 0) | selectors.EVENT_READ
-        for fd, events in wanted.items():
-            self._selector.register(fd, events)
-        try:
-            ready = {key.fd: events for key, events in self._selector.select(patience_s)}
-        finally:
-            for fd in wanted:
-                self._selector.unregister(fd)
-        return bool(ready.get(self._source, 0) & selectors.EVENT_READ)
+        waiting = self.waiting_bytes
+        poller = select.poll()
+        if waiting:
+            poller.register(self._sink, select.POLLOUT)
+        if waiting < CROWDED_BYTES:
+            poller.register(self._source, select.POLLIN)
+        return any(fd == self._source for fd, _ in poller.poll(math.ceil(patience_s * 1000)))
 
     def _receive(self) -> List[Message]:
         try:
@@ -125,8 +119,10 @@ class Channel:
             raise WireError("HELLO without a usable max_frame")
         agreed = min(max_frame, self._link.max_frame)
         answer = dict(self._hello, epl=list(wire.PROTOCOL), max_frame=agreed, nonce=str(theirs.get("nonce"))[:64])
+        answer["feat"] = [*self._hello["feat"], *self._link.features, *rest.wanted()]
         self._link.signal(wire.HELLO, wire.encode_json(answer))
         self._link.max_frame = agreed
+        self._link.agree(theirs.get("feat"))
 
     def _send(self) -> None:
         while self.waiting_bytes and not self.over:
@@ -149,10 +145,6 @@ class Channel:
     def _end(self, fault: str) -> None:
         self.over, self.fault = True, fault
         sys.stderr.write(f"edgeprune agent: {fault}\n")
-
-    def close(self) -> None:
-        """Let go of what was made here; the descriptors belong to the caller."""
-        self._selector.close()
 
 
 def _speaks_ours(versions: Any) -> bool:

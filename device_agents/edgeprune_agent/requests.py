@@ -5,13 +5,12 @@ server takes between messages and whose result is the answer. A step that yields
 something else is done.
 """
 
-import concurrent.futures
 import os
 import threading
 import time
 from typing import Any, Callable, Dict, Generator, List, NamedTuple, Optional, Union
 
-from edgeprune_agent import wire
+from edgeprune_agent import rest, wire
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.folders import Root, read_piece
 from edgeprune_agent.lease import Lease, run_is_active
@@ -20,6 +19,8 @@ from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
 _STOP_RUN_S = 10.0
+_CREDIT_CHUNKS, _CREDIT_S = 4, 0.5
+"""How many chunks may go without a CREDIT, and for how long; a host sends 16 ahead."""
 WAITING = True
 
 Answer = Union[Dict[str, Any], bytes]
@@ -36,11 +37,21 @@ RELEASE_ARGUMENTS = {
 }
 
 
-class Incoming(NamedTuple):
+class Incoming:
     """An upload and the lease under which it was opened."""
 
-    upload: Upload
-    epoch: int
+    def __init__(self, upload: Upload, epoch: int) -> None:
+        self.upload, self.epoch = upload, epoch
+        self._credited, self._credited_at = upload.received, time.monotonic()
+
+    def credit(self, number: int, chunk_bytes: int) -> List[Message]:
+        """Return the CREDIT that is due after a chunk, or nothing: each one costs both ends as much as many packets."""
+        now, received = time.monotonic(), self.upload.received
+        few = received - self._credited < _CREDIT_CHUNKS * chunk_bytes
+        if few and now - self._credited_at < _CREDIT_S and received < self.upload.size:
+            return []
+        self._credited, self._credited_at = received, now
+        return [wire.credit_message(number, received, self.upload.durable)]
 
 
 class Following(NamedTuple):
@@ -68,11 +79,15 @@ class Requests:
         self, root: Root, store: Store, runs: Any, releases: Any, describe: Callable[[str], Dict[str, Any]]
     ) -> None:
         self._root, self._store, self._runs, self._releases, self._describe = root, store, runs, releases, describe
-        self._lease = Lease(root, runs.active)
+        self._lease = Lease(root, self._active_run)
+        self._state_reader: Any = None
         self._incoming: Dict[int, Incoming] = {}
         self.following: Dict[int, Following] = {}
         self._handlers: Dict[str, Handler] = {
             "info": self._info,
+            "state": self._state,
+            "board.pin": self._pin,
+            "board.unpin": self._unpin,
             "lease.acquire": self._acquire,
             "lease.renew": self._renew,
             "lease.release": self._give_back,
@@ -81,6 +96,7 @@ class Requests:
             "store.open": self._open,
             "store.commit": self._commit,
             "store.fetch": self._fetch,
+            "store.unpack": self._unpack,
             "run.start": self._start,
             "run.attach": self._attach,
             "run.cancel": self._cancel,
@@ -89,6 +105,19 @@ class Requests:
             self._handlers["release." + name] = self._release
         for name in ("show", "stage", "switch"):
             self._handlers["venv." + name] = self._venv
+
+    def waits(self, arguments: Arguments) -> bool:
+        """Return whether a request cannot be handled yet, since modules that it needs are still on their way."""
+        if rest.here():
+            return False
+        op = str(arguments.data.get("op"))
+        if op in ("lease.acquire", "lease.who"):
+            return run_is_active(self._root.path)
+        return op in self._handlers and not op.startswith("lease.") and ("run" in arguments.data or op[:5] != "store")
+
+    def _active_run(self) -> Optional[str]:
+        active: Optional[str] = self._runs.active() if run_is_active(self._root.path) else None
+        return active
 
     def handle(self, op: Any, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         """Do what a request asks for.
@@ -131,7 +160,7 @@ class Requests:
             message: The chunk; one of an upload that has ended is ignored, the host could not know yet.
 
         Returns:
-            What to answer: a CREDIT, or nothing.
+            What to answer: a CREDIT that is due, or nothing.
         """
         incoming = self._incoming.get(message.request)
         if incoming is None:
@@ -139,7 +168,7 @@ class Requests:
         offset, data = wire.read_chunk(message)
         self._lease.check(incoming.epoch)
         incoming.upload.add(offset, data)
-        return [wire.credit_message(message.request, incoming.upload.received, incoming.upload.durable)]
+        return incoming.credit(message.request, len(data))
 
     def news(self, number: int) -> List[Message]:
         """Return the events that an attached request has not been sent yet; the last one ends the attachment."""
@@ -155,7 +184,8 @@ class Requests:
 
     def poll(self) -> None:
         """Look after the runs."""
-        self._runs.poll()
+        if rest.here():
+            self._runs.poll()
 
     def close(self) -> None:
         """Let go of open files."""
@@ -164,10 +194,34 @@ class Requests:
     def _info(self, number: int, arguments: Arguments) -> Steps:
         return _aside(lambda: self._describe(self._root.path))  # trying the runtimes takes a slow board many seconds
 
+    def _state(self, number: int, arguments: Arguments) -> Answer:
+        if self._state_reader is None:
+            from edgeprune_agent.boards.state import StateReader
+
+            self._state_reader = StateReader()
+        reading: Dict[str, Any] = self._state_reader.read()
+        return reading
+
+    def _pin(self, number: int, arguments: Arguments) -> Steps:
+        pinning, epoch = self._pinning(), arguments.integer("epoch")
+        mode = None if arguments.data.get("power_mode") is None else arguments.integer("power_mode", 100)
+        return _aside(lambda: pinning.pin(epoch, mode))  # jetson_clocks takes seconds
+
+    def _unpin(self, number: int, arguments: Arguments) -> Steps:
+        unpin = self._pinning().unpin
+        return _aside(lambda: dict(unpin() or {}))
+
+    def _pinning(self) -> Any:
+        try:
+            from edgeprune_agent.pinning import Pinning  # few ask for it
+        except ImportError:
+            raise AgentError("E_UNKNOWN", "This agent was sent without what pins clocks.") from None
+        return Pinning(self._root)
+
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")
         answer = self._lease.acquire(arguments.text("holder", 200), steal)
-        run = self._runs.active() if steal else None
+        run = self._active_run() if steal else None
         return answer if run is None else self._stop(run, answer)
 
     def _stop(self, run: str, answer: Answer) -> Steps:
@@ -223,6 +277,13 @@ class Requests:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         return read_piece(os.open(self._runs.output(run), flags), offset, length)
 
+    def _unpack(self, number: int, arguments: Arguments) -> Steps:
+        from edgeprune_agent import unpacking  # few links need it, and compiling takes a slow board its time
+
+        sha, into = arguments.name("sha", "sha"), arguments.name("into", "sha")
+        self._drop(into)
+        return unpacking.unpack(self._root, self._store, sha, into)
+
     def _start(self, number: int, arguments: Arguments) -> Answer:
         return {"run": self._runs.start(arguments.mapping("spec"), arguments.name("idem", "idem"))}
 
@@ -252,15 +313,18 @@ class Requests:
 
 def _aside(action: Callable[[], Dict[str, Any]]) -> Steps:
     # In a thread; once begun it goes on to its end, even if nobody waits for it any more.
-    result: "concurrent.futures.Future[Dict[str, Any]]" = concurrent.futures.Future()
-    threading.Thread(target=_settle, args=(result, action), daemon=True).start()
-    while not result.done():
+    outcome: List[Union[Dict[str, Any], Exception]] = []
+    thread = threading.Thread(target=_settle, args=(outcome, action), daemon=True)
+    thread.start()
+    while thread.is_alive():
         yield WAITING
-    return result.result()
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
 
 
-def _settle(future: "concurrent.futures.Future[Dict[str, Any]]", action: Callable[[], Dict[str, Any]]) -> None:
+def _settle(outcome: "List[Union[Dict[str, Any], Exception]]", action: Callable[[], Dict[str, Any]]) -> None:
     try:
-        future.set_result(action())
+        outcome.append(action())
     except Exception as error:  # noqa: BLE001  (it is raised where the result is asked for)
-        future.set_exception(error)
+        outcome.append(error)

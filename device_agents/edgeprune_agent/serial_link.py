@@ -134,7 +134,7 @@ def serve(path: str, rate: int, hello: Dict[str, Any], run: Callable[[Channel], 
         path: Of the terminal; "-" for the one that standard input is, which is left when a host is done.
         rate: Bits per second; 0 for what it is set to.
         hello: What the agent says of itself in the handshake.
-        run: Serves one session over a channel and closes it.
+        run: Serves one session over a channel.
     """
     stays = path != "-"
     if not stays:

@@ -5,15 +5,17 @@ done here: it has a process of its own, which goes on when this one ends.
 """
 
 import argparse
+import contextlib
 import errno
+import fcntl
 import importlib.util
 import os
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Union
+from typing import Any, Callable, Dict, List, Optional, Union
 
-from edgeprune_agent import __version__, identity, wire
+from edgeprune_agent import __version__, compiled, identity, rest, wire
 from edgeprune_agent.answers import Answers
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.channel import Channel
@@ -23,11 +25,33 @@ from edgeprune_agent.store import QUOTA_BYTES, RESERVE_BYTES, Store
 from edgeprune_agent.wire import AgentError, Message, WireError
 
 _BUSY_S, _WAIT_S, _FOLLOW_S, _IDLE_S = 0.0, 0.01, 0.1, 1.0
+_FOLLOW_SHARE = 20
+"""Looking after the runs takes a slow board its time, too: at most a twentieth of it."""
 _STEPS_S = 0.05
 """How long steps may be taken before messages are looked at again."""
 _MAX_OPEN_REQUESTS = 256
 _KEPT_BYTES = 16 << 20
 _CROWDED_BYTES = 1 << 20
+_SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 20
+"""F_SETPIPE_SZ of Linux, which Python names from 3.10 on."""
+
+
+class Later:
+    """Something of a root that is made when it is needed: its module may still be on its way.
+
+    Args:
+        make: Makes it, given the root's path.
+        root: The path.
+    """
+
+    def __init__(self, make: Callable[[str], Any], root: str) -> None:
+        self._make, self._root = make, root
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = self._make(self._root)
+        return getattr(self._made, name)
 
 
 class Server:
@@ -44,7 +68,8 @@ class Server:
         self._answers = Answers(root)
         self._jobs: Dict[int, Steps] = {}
         self._working = False
-        self._followed_at = 0.0
+        self._followed_at, self._pace_s = 0.0, _FOLLOW_S
+        self._incomplete: Optional[AgentError] = None
 
     def serve(self) -> None:
         """Serve until the link ends."""
@@ -62,11 +87,13 @@ class Server:
             return _BUSY_S
         if self._jobs:
             return _WAIT_S
-        return _FOLLOW_S if self._requests.following else _IDLE_S
+        return self._pace_s if self._requests.following else _IDLE_S
 
     def _take(self, message: Message) -> None:
         if message.type == wire.REQ:
             self._attempt(message.request, lambda: self._start(message))
+        elif message.type == wire.CHUNK and message.request == rest.REQUEST:
+            self._attempt(message.request, lambda: self._complete(message))
         elif message.type == wire.CHUNK:
             self._attempt(message.request, lambda: self._requests.add(message))
         elif message.type == wire.CANCEL:
@@ -101,12 +128,33 @@ class Server:
         if len(self._jobs) + self._requests.count() >= _MAX_OPEN_REQUESTS:
             raise AgentError("E_LIMIT", "Too many requests at a time.", retry=True)
         arguments = Arguments(message.data())
-        op = arguments.data.get("op")
-        once = isinstance(op, str) and op in wire.IDEMPOTENT_OPS
-        answer = self._once(number, arguments) if once else self._requests.handle(op, number, arguments)
+        answer = self._later(number, arguments) if self._requests.waits(arguments) else self._do(number, arguments)
         if isinstance(answer, (dict, bytes)):
             return [_result(number, answer)]
         self._jobs[number] = answer
+        return []
+
+    def _later(self, number: int, arguments: Arguments) -> Steps:
+        while not rest.here():
+            if self._incomplete is not None:
+                raise self._incomplete
+            yield WAITING
+        answer = self._do(number, arguments)
+        if isinstance(answer, (dict, bytes)):
+            return answer
+        result: Answer = yield from answer
+        return result
+
+    def _do(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
+        op = arguments.data.get("op")
+        once = isinstance(op, str) and op in wire.IDEMPOTENT_OPS
+        return self._once(number, arguments) if once else self._requests.handle(op, number, arguments)
+
+    def _complete(self, message: Message) -> List[Message]:
+        try:
+            rest.take(message.content())
+        except (OSError, WireError) as error:
+            self._incomplete = AgentError("E_IO", f"The agent's second part cannot be used: {error}.", retry=True)
         return []
 
     def _once(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
@@ -152,13 +200,14 @@ class Server:
     def _follow(self) -> None:
         """Look after the runs, and send new events to those who asked for them."""
         now = time.monotonic()
-        if now - self._followed_at < _FOLLOW_S:
+        if now - self._followed_at < self._pace_s:
             return
-        self._followed_at = now
         self._attempt(0, self._poll)
         for number in list(self._requests.following):
             if self._channel.waiting_bytes < _CROWDED_BYTES:
                 self._attempt(number, lambda number=number: self._requests.news(number))  # type: ignore[misc]
+        self._followed_at = time.monotonic()
+        self._pace_s = min(_IDLE_S, max(_FOLLOW_S, _FOLLOW_SHARE * (self._followed_at - now)))
 
     def _poll(self) -> List[Message]:
         self._requests.poll()
@@ -180,6 +229,16 @@ def keep_freed_memory() -> None:
     It learns from the first large block that is freed to keep up to twice as much; the block itself is never touched.
     """
     bytes(_KEPT_BYTES)
+
+
+def widen(pipe: int) -> None:
+    """Let a pipe hold more than 64 KiB, where it is one and may: each refill costs a change of process.
+
+    Args:
+        pipe: Descriptor of either end.
+    """
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_BYTES)
 
 
 def main(argv: List[str]) -> int:
@@ -211,9 +270,12 @@ def main(argv: List[str]) -> int:
     store = Store(root, options.quota, options.reserve)
     store.sweep()
 
+    if importlib.util.find_spec("edgeprune_agent.pinning"):
+        _watch_pinned(root)
+
     def serve(channel: Channel) -> None:
         Server(root, channel, _requests(root, store)).serve()
-        channel.close()
+        compiled.keep()
 
     if options.tty:
         from edgeprune_agent import serial_link  # a pipe needs none of it, and compiling takes a slow board its time
@@ -221,8 +283,17 @@ def main(argv: List[str]) -> int:
         _speak_into(root)
         serial_link.serve(options.tty, options.baud, _hello(), serve)
     else:
+        widen(0)
         serve(Channel(0, sink, _hello()))
     return 0
+
+
+def _watch_pinned(root: Root) -> None:
+    """Look after clocks that an agent before this one has pinned, if its watchdog is gone."""
+    if os.path.exists(os.path.join(root.path, "pinned.json")):
+        from edgeprune_agent import pinning
+
+        pinning.watch(root)
 
 
 def _speak_into(root: Root) -> None:
@@ -240,11 +311,27 @@ def _hello() -> Dict[str, Any]:
         "py": ".".join(map(str, sys.version_info[:3])),
         "boot_id": identity.boot_id(),
         "device_id": identity.device_id(),
-        "feat": ["venv"] if importlib.util.find_spec("edgeprune_agent.venvs") else [],
+        "feat": ["unpack"] + (["venv"] if importlib.util.find_spec("edgeprune_agent.venvs") else []),
     }
 
 
 def _requests(root: Root, store: Store) -> Requests:
-    from edgeprune_agent import boards, releases, runs
+    return Requests(root, store, Later(_runs, root.path), Later(_releases, root.path), _describe)
 
-    return Requests(root, store, runs.Runs(root.path), releases.Releases(root.path), boards.describe)
+
+def _runs(root: str) -> Any:
+    from edgeprune_agent import runs
+
+    return runs.Runs(root)
+
+
+def _releases(root: str) -> Any:
+    from edgeprune_agent import releases
+
+    return releases.Releases(root)
+
+
+def _describe(root: str) -> Dict[str, Any]:
+    from edgeprune_agent import boards
+
+    return boards.describe(root)

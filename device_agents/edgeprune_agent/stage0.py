@@ -1,8 +1,8 @@
 """The first line that is typed into a board's shell: takes the agent over the raw terminal, keeps it and becomes it.
 
-Not imported: the host sends its source, cut short, by `python3 -c`. argv: SHA-256 of the agent, number of blocks when
-packed by bz2, by zlib, the agent's folder in hex digits. It says which it can unpack by ~EPR0~ or ~EPR1~. Blocks are
-COBS(u16 number, data, CRC-32) between zeros; each that comes is answered by ~number:check~.
+Not imported: the host sends its source, cut short, by `python3 -c`, behind a line that sets argv: SHA-256 of the agent,
+number of blocks when packed by bz2, by zlib, the agent's folder. It says which it can unpack by ~EPR0~ or ~EPR1~.
+Blocks are COBS(u16 number, data, CRC-32) between zeros; each that comes is answered by ~number:check~.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ def take(blocks: int) -> bytes:
 def main() -> None:
     """Be the agent."""
     os.umask(0o077)
-    root = os.path.abspath(os.path.expanduser(bytes.fromhex(sys.argv[4]).decode()))
+    root = os.path.abspath(os.path.expanduser(sys.argv[4]))
     folder = root + "/agent"
     path = folder + "/" + sys.argv[1] + ".pyz"
     os.makedirs(folder, exist_ok=True)

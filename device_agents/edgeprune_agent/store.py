@@ -101,6 +101,11 @@ class Store:
         if sha in self._uploads:
             self._uploads.pop(sha).close()
 
+    def discard(self, sha: str) -> None:
+        """Stop an upload of this agent, and delete what has come."""
+        self.abandon(sha)
+        _discard(self._root.folder("partial"), sha)
+
     def close(self) -> None:
         """Stop every upload."""
         for sha in list(self._uploads):
@@ -126,8 +131,7 @@ class Store:
             raise AgentError("E_OFFSET", missing, detail={"expected": upload.received})
         partial, objects = self._root.folder("partial"), self._root.folder("objects")
         if not upload.matches():
-            self.abandon(sha)
-            _discard(partial, sha)
+            self.discard(sha)
             raise AgentError("E_HASH", "The bytes that came do not have the announced SHA-256.", retry=True)
         with full_disk_named():
             upload.sync()
@@ -136,8 +140,7 @@ class Store:
                 os.fsync(objects)
             os.rename(sha + ".part", _shelved(sha), src_dir_fd=partial, dst_dir_fd=objects)
             sync_folder(os.path.join(self._root.path, "objects", sha[:2]))
-        self.abandon(sha)
-        _discard(partial, sha)
+        self.discard(sha)
         os.fsync(partial)
 
     def fetch(self, sha: str, offset: int, length: int) -> bytes:

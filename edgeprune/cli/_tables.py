@@ -13,6 +13,7 @@ from rich.text import Text
 
 from edgeprune import units
 from edgeprune.cli._group_bars import groups_view, size_lines
+from edgeprune.cli._packed_rows import packed_rows
 from edgeprune.searching import Candidate
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo, DeviceProfile
@@ -50,13 +51,33 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
         "runtime": _runtime(m),
         "p50": f"{_time(m.latency.p50_s)}  95 % interval {_interval(m)}",
         "p90, p95, p99": ", ".join(_time(p) for p in (m.latency.p90_s, m.latency.p95_s, m.latency.p99_s)),
+        "99 % bounds": ", ".join(
+            _time(p) for p in (m.latency.p90_bound_s, m.latency.p95_bound_s, m.latency.p99_bound_s)
+        ),
+        **_minutes(m),
         "samples": f"{m.latency.n} in {m.plan.repeats} processes, {m.latency.n_outliers} outliers kept",
-        "load, first run": f"{_time(m.latency.load_s)}, {_time(m.latency.first_run_s)}",
+        "load": f"{_time(m.latency.first_load_s)} from the disk, {_time(m.latency.warm_load_s)} again",
+        "first run": _time(m.latency.first_run_s),
         "peak memory": "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
+        "board": _board(m),
         "energy": m.missing.get("energy", "") if m.energy is None else f"{m.energy.per_inference_j:.3g} J",
         "verdict": f"{m.verdict}: {m.verdict_reason}" if m.verdict_reason else m.verdict,
     }
+    if info.counts_instructions:
+        rows["clock"] = m.environment["clock"]
     return _facts(rows)
+
+
+def _minutes(m: Measurement) -> dict[str, str]:
+    medians = m.latency.minute_p50_s
+    return {"minutes": " ".join(_time(median) for median in medians)} if medians else {}
+
+
+def _board(m: Measurement) -> str:
+    names = ("temperature", "clock", "governor", "power_mode", "throttling", "load_by_others", "waited")
+    known = {name: m.environment.get(name, "unknown") for name in names}
+    told = [f"{name.replace('_', ' ')} {words}" for name, words in known.items() if words not in ("unknown", "none")]
+    return ", ".join(told) or "tells nothing of its clocks, heat and load"
 
 
 def prune_view(summary: PruneSummary) -> RenderableType:
@@ -94,6 +115,8 @@ def artifact_view(artifact: Artifact) -> RenderableType:
             rows["on random inputs"] = f"max |Δ| {parity.random.whole_max_relative:.2e} of the largest output"
     if artifact.float_layers:
         rows["left in float"] = ", ".join(artifact.float_layers)
+    if artifact.packed:
+        rows |= packed_rows(artifact.packed)
     return _facts(rows)
 
 

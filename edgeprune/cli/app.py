@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from edgeprune.cli import bench, choose, deploy, devices, doctor, explain, export, init, prune, releases, search
+from edgeprune.cli import (
+    bench,
+    board,
+    choose,
+    deploy,
+    devices,
+    doctor,
+    explain,
+    export,
+    init,
+    monitor,
+    profile,
+    prune,
+    releases,
+    search,
+)
 
 app = typer.Typer(
     name="edgeprune",
@@ -14,10 +29,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, deploy, search, prune, export, bench, choose, explain, doctor):
+for command in (init, deploy, search, prune, export, bench, profile, monitor, choose, explain, doctor):
     app.command()(getattr(command, command.__name__.rpartition(".")[2]))
 app.add_typer(devices.app, name="devices")
 app.add_typer(releases.app, name="releases")
+app.add_typer(board.app, name="board")
 
 
 def main() -> None:

@@ -38,6 +38,10 @@ def export(
     dynamic_batch: DynamicBatch = False,
     min_agreement: MinAgreement = None,
     max_error: MaxError = None,
+    pack: Annotated[bool, typer.Option("--pack", help="Share weights, and write a packed file beside.")] = False,
+    loss_budget: Annotated[
+        float, typer.Option(help="By how much sharing may raise the loss, in nats, with --pack.")
+    ] = 0.01,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     config: o.ConfigPath = None,
@@ -45,6 +49,7 @@ def export(
     """Export the project's network, dense or pruned, or a model file of any origin."""
     from edgeprune.cli._output import output
     from edgeprune.units import parse_quantity
+    from edgeprune.values.packing import SharingSpec
     from edgeprune.values.spec import ExportSpec
 
     with output("export", as_json=as_json, quiet=quiet, folder=project_folder(config)) as out:
@@ -57,9 +62,12 @@ def export(
             format_, precision, opset, (), dynamic_batch, 8, calibration, integer_io, channels_last, *floors
         )
         spec = flow.spec_for_target(spec, target) if target else spec
+        sharing = SharingSpec(loss_budget) if pack else None
         if source is not None and source.is_file():
             given = optional_config(config)
             artifact = flow.export_file(source, spec, output_file, config=given, listener=out.listener)
         else:
-            artifact = flow.export_project(load(config), spec, output_file, source=source, listener=out.listener)
+            artifact = flow.export_project(
+                load(config), spec, output_file, source=source, sharing=sharing, listener=out.listener
+            )
         out.show(artifact, lambda: artifact_view(artifact), artifact.sha256)

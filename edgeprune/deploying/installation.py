@@ -15,6 +15,7 @@ from edgeprune.deploying.installed import current_row, describe, rows
 from edgeprune.deploying.names import check_model_name, new_release_id
 from edgeprune.errors import DeviceError, ReleaseError, RunFailed
 from edgeprune.measuring.runtime import choose_runtime
+from edgeprune.measuring.sending import send
 from edgeprune.units import format_quantity
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.choice import Choice
@@ -87,7 +88,7 @@ def install(
         return describe(session, model, str(current["release"]))
     _check_space(session, artifact.size_bytes)
     tell("push")
-    session.push(artifact.path, artifact.sha256)
+    send(session, artifact, listener)
     tell("golden")
     proof = make_golden(session, artifact, runtime, plan.threads, golden)
     proof_sha = session.push_bytes(proof.data)

@@ -44,6 +44,7 @@ class SshAddress:
         root: The agent's folder on the board; "" for ~/.edgeprune there.
         quota_bytes: What the agent's store may hold; None for its default.
         ask_password: Whether the user is asked for a password; else keys alone count.
+        identity: Path of the one private key to log in with; "" for those of the user's configuration.
         scheme: "ssh" for our own client, "ssh+exec" for the system's `ssh`.
     """
 
@@ -53,6 +54,7 @@ class SshAddress:
     root: str = ""
     quota_bytes: int | None = None
     ask_password: bool = False
+    identity: str = ""
     scheme: str = "ssh"
 
     def __str__(self) -> str:
@@ -63,6 +65,7 @@ class SshAddress:
             root=self.root,
             quota="" if self.quota_bytes is None else f"{self.quota_bytes}B",
             password="ask" if self.ask_password else "",
+            identity=self.identity,
         )
 
 
@@ -109,8 +112,8 @@ def parse_address(text: str) -> Address:
     """Read an address.
 
     Args:
-        text: local://[?root=/path&quota=2GiB], ssh://[user@]host[:port][?root=/path&quota=2GiB&password=ask], the
-            same with ssh+exec://, serial:///dev/tty…[?baud=N&fastest=N&login=USER&root=/path&agent=whole].
+        text: local://[?root=/path&quota=2GiB], ssh://[user@]host[:port][?root=/path&quota=2GiB&password=ask&identity=/key],
+            the same with ssh+exec://, serial:///dev/tty…[?baud=N&fastest=N&login=USER&root=/path&agent=whole].
 
     Returns:
         Its parts; `str` of them is the address again, in its shortest form.
@@ -142,7 +145,7 @@ def parse_address(text: str) -> Address:
 
 
 def _ssh(text: str, parts: SplitResult, options: dict[str, str]) -> SshAddress:
-    root, quota, password = (options.pop(key, "") for key in ("root", "quota", "password"))
+    root, quota, password, identity = (options.pop(key, "") for key in ("root", "quota", "password", "identity"))
     _refuse_rest(text, options, parts.path not in ("", "/"))
     host, user = parts.hostname, unquote(parts.username or "")
     if not host:
@@ -155,7 +158,7 @@ def _ssh(text: str, parts: SplitResult, options: dict[str, str]) -> SshAddress:
             "Write ssh://…?password=ask to be asked for it; a password itself belongs into no address.",
         )
     return SshAddress(
-        host, user, parts.port, root, _size(quota) if quota else None, password == "ask", scheme=parts.scheme
+        host, user, parts.port, root, _size(quota) if quota else None, password == "ask", identity, scheme=parts.scheme
     )
 
 

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import importlib.resources
 import io
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from edgeprune.devices.agent_source import slim
-from edgeprune.errors import StorageError
+from edgeprune.errors import ConnectFailed, StorageError
 
 PACKAGE = "edgeprune_agent"
 _START = """\
 import sys
+
+from edgeprune_agent import compiled
+
+compiled.use(sys.argv[0])
 
 from edgeprune_agent.__main__ import main
 
 sys.exit(main(sys.argv[1:]))
 """
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_FIRST = frozenset(f"{name}.py" for name in (
+    "__init__", "__main__", "answers", "arguments", "channel", "compiled", "console", "folders", "identity", "lease",
+    "requests", "rest", "serial_link", "server", "store", "tty_port", "upload",
+))  # fmt: skip
+"""Modules that are typed into a console: those without which an agent cannot take anything over its link."""
 _TYPED = frozenset({f"{PACKAGE}/stage0.py"})
+_HOST_ONLY = {f"{PACKAGE}/wire/climber.py": b"Climber = None\n"}
+"""What stands for modules of which a board makes no use."""
 _INSTALLERS = frozenset({f"{PACKAGE}/venvs.py", f"{PACKAGE}/wheels.py"})
 
 
@@ -43,16 +56,58 @@ def pack_agent() -> bytes:
 
 @lru_cache(maxsize=2)
 def pack_slim_agent(whole: bool = False) -> bytes:
-    """Return the agent as `pack_agent` does, but half as long: for lines on which each kilobyte counts.
+    """Return the first part of the agent, in few bytes: for lines on which each kilobyte counts.
 
     Args:
         whole: With what installs wheels, which few sessions need.
 
     Returns:
-        The bytes of `agent.pyz`.
+        The bytes of `agent.pyz`, which asks for its second part in its HELLO.
     """
-    left_out = _TYPED if whole else _TYPED | _INSTALLERS
-    return _pack({name: slim(source) for name, source in _all_sources().items() if name not in left_out})
+    sources = {name: source for name, source in _slim_sources().items() if _is_first(name)}
+    if not whole:
+        sources = {name: source for name, source in sources.items() if name not in _INSTALLERS}
+    digest = hashlib.sha256(pack_second_part()).hexdigest()
+    name = f"{PACKAGE}/rest.py"
+    return _pack({**sources, name: sources[name].replace(b'SHA256 = ""', f'SHA256 = "{digest}"'.encode())})
+
+
+@cache
+def pack_second_part() -> bytes:
+    """Return the rest of the agent that `pack_slim_agent` gives."""
+    return _pack({name: source for name, source in _slim_sources().items() if not _is_first(name)})
+
+
+def second_part(sha256: str, features: object) -> bytes | None:
+    """Return what an agent wants to have sent as its second part.
+
+    Args:
+        sha256: Of its file, from its HELLO.
+        features: From its HELLO.
+
+    Returns:
+        The part, packed as it asks for; None if it wants none.
+
+    Raises:
+        ConnectFailed: It wants the second part of another version than ours.
+    """
+    if not isinstance(features, list) or "rest" not in features:
+        return None
+    if sha256 not in {hashlib.sha256(pack_slim_agent(whole)).hexdigest() for whole in (False, True)}:
+        raise ConnectFailed("The agent there is incomplete and of another version.", "End it, or restart the board.")
+    part = pack_second_part()
+    return bz2.compress(part) if "rest.bz2" in features else zlib.compress(part, 9)
+
+
+def _is_first(name: str) -> bool:
+    folder, _, module = name.removeprefix(f"{PACKAGE}/").rpartition("/")
+    return folder == "wire" or (not folder and module in _FIRST) or name in _INSTALLERS or name == "__main__.py"
+
+
+@cache
+def _slim_sources() -> dict[str, bytes]:
+    slimmed = {name: slim(source) for name, source in _all_sources().items() if name not in _TYPED}
+    return {**slimmed, **_HOST_ONLY}
 
 
 def _all_sources() -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, TypeVar
 from edgeprune_agent import wire
 from edgeprune_agent.wire import Message, WireError
 
+from edgeprune.devices.agent_file import second_part
 from edgeprune.devices.connection import Connection, Exchange
 from edgeprune.devices.refusals import refusal
 from edgeprune.devices.replies import clean_text, integer, text
@@ -20,7 +21,9 @@ CONNECT_S = 15.0
 REQUEST_S = 30.0
 STALLED_S = 30.0
 """An upload may take as long as it likes, but not stand still for longer."""
-_PATIENCE_S = 5.0
+SECOND_PART = 0
+"""Id of the CHUNK that brings an agent what was not typed of it."""
+_PATIENCE_S = 20.0
 """How long something that the board itself is about to finish may keep us waiting."""
 _Read = TypeVar("_Read")
 
@@ -55,6 +58,7 @@ class AgentClient:
             self.hello = self._connection.open(secrets.token_hex(8), Deadline(CONNECT_S + self._start_s))
         except DeviceTimeout as error:
             raise ConnectFailed(f"{self.name}: {error.message}", error.next_step) from error
+        self._complete_agent()
         found = clean_text(self.hello.get("device_id"), 40)
         if expected_id and found != expected_id:
             self.close()
@@ -62,6 +66,16 @@ class AgentClient:
                 f"{self.name} is the board {found}, and {expected_id} was expected.",
                 "See to the cable or the address; if the board was exchanged on purpose, give its new id.",
             )
+
+    def _complete_agent(self) -> None:
+        # It travels in the bulk lane, so that requests that do not need it overtake it.
+        try:
+            part = second_part(str(self.hello.get("sha256")), self.hello.get("feat"))
+        except ConnectFailed:
+            self.close()
+            raise
+        if part is not None:
+            self._connection.post(Message(wire.CHUNK, SECOND_PART, part, wire.RAW))
 
     def request(
         self, op: str, arguments: Mapping[str, Any] | None = None, deadline_s: float = REQUEST_S

@@ -145,8 +145,9 @@ class Connection:
 
     def _shake_hands(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
         rest = self._skip_noise(deadline)
-        hello = {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce, "feat": []}
-        self._link.signal(wire.HELLO, wire.encode_json({**hello, "max_frame": self._link.max_frame}))
+        hello = {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce}
+        link = {"max_frame": self._link.max_frame, "feat": list(self._link.features)}
+        self._link.signal(wire.HELLO, wire.encode_json({**hello, **link}))
         frames: list[Frame] = []
         while not frames:
             for piece in iter(lambda: self._link.take(time.monotonic()), b""):
@@ -155,6 +156,7 @@ class Connection:
             rest = b""
         answer = _greeting(frames[0], nonce)
         self._link.max_frame = min(self._link.max_frame, answer["max_frame"])
+        self._link.agree(answer.get("feat"))
         for frame in frames[1:]:
             self._accept(frame)
         return answer

@@ -63,6 +63,23 @@ def add_device(profile: DeviceProfile) -> None:
     change_file(user_list_path(), add)
 
 
+def put_device(profile: DeviceProfile) -> None:
+    """Put a board into the user's list in place of the one of that name and that board type.
+
+    Args:
+        profile: From `make_profile`, with a board type.
+
+    Raises:
+        UsageError: There is a device of that name and of another type already.
+    """
+    listed = read_device_list(user_list_path()).get(profile.name)
+    if listed == profile:
+        return
+    if listed is not None and listed.board == profile.board:
+        remove_device(profile.name)
+    add_device(profile)
+
+
 def remove_device(name: str) -> None:
     """Take a board out of the user's list.
 

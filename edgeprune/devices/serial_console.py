@@ -38,6 +38,8 @@ _VERDICT_S = 10.0
 """How long a login may take to judge a password: PAM waits about two seconds before it refuses one, slow boards longer.
 Until it has, nothing may be typed: the login would take it for a name or for another password."""
 _SETTLE_S = 3.0
+_RECEIPT_S = (0.5, 8.0)
+"""How long a block's receipt is waited for at first, and at most."""
 _SILENCE_S = 3.0
 """A login that is still starting is silent. Empty lines do it no harm, but it would take any other for a name."""
 _CLEAR = b"\x15"  # what somebody, or our probe, left half typed
@@ -71,6 +73,7 @@ class Console:
         self._heard = self._before = self._last_words = b""
         self._failures = 0
         self._asked = False
+        self._patience = Deadline(_SILENCE_S)
 
     def reach_agent(self) -> bytes:
         """Find an agent or start one.
@@ -81,11 +84,11 @@ class Console:
         Raises:
             ConnectFailed: There is nothing that answers, or that could start it.
         """
-        patience = Deadline(_SILENCE_S)
+        self._patience = Deadline(_SILENCE_S)
         while not self._deadline.expired:
             self._type(_WAKE)
             said = self._listen()
-            if not said.strip() and not patience.expired:  # a terminal echoes our line ends by itself
+            if not said.strip() and not self._patience.expired:  # a terminal echoes our line ends by itself
                 continue
             if self._expect(_AGENT, 0.0):
                 return self._heard
@@ -145,7 +148,9 @@ class Console:
 
     def _finds_shell(self) -> bool:
         for attempt in range(3):
-            self._type((_INTERRUPT + _WAKE if attempt == 2 else b"") + _ASK_SHELL)
+            # Ctrl-C ends what keeps a shell from us, but also a shell that is still starting.
+            stuck = attempt == 2 and self._patience.expired
+            self._type((_INTERRUPT + _WAKE if stuck else b"") + _ASK_SHELL)
             if self._expect(_SHELL.pattern, 0.6):
                 return True
             if _PASSWORD.search(self._heard):
@@ -229,12 +234,15 @@ class Console:
 
     def _send_agent(self, blocks: tuple[bytes, ...]) -> None:
         waiting, flight = deque(range(len(blocks))), deque[int]()
+        patience_s = _RECEIPT_S[0]
         while waiting or flight:
             while waiting and len(flight) < _FLIGHT:
                 flight.append(waiting.popleft())
                 self._port.write(blocks[flight[-1]], self._deadline)
                 self._port.rest(_SLACK_S)
-            receipt = self._expect(_RECEIPT.pattern, 0.5)
+            receipt = self._expect(_RECEIPT.pattern, patience_s)
+            # A busy board is late with its receipts; to send all again would make it later still.
+            patience_s = min(2 * patience_s, _RECEIPT_S[1]) if receipt is None else max(patience_s / 2, _RECEIPT_S[0])
             if receipt is None and self._deadline.expired:
                 raise ConnectFailed("The agent could not be sent: the board does not answer.", "See to the cable.")
             lost = len(flight) if receipt is None else _place(flight, receipt)
@@ -280,10 +288,11 @@ def _asks_for(heard: bytes) -> re.Pattern[bytes] | None:
 def _first_line(address: SerialAddress, rate: int) -> bytes:
     whole, root = address.whole_agent, address.root or DEFAULT_ROOT
     source = importlib.resources.files(PACKAGE).joinpath("stage0.py").read_bytes()
-    packed = base64.b64encode(zlib.compress(slim(source), 9))
-    digest = hashlib.sha256(pack_slim_agent(whole)).hexdigest().encode()
-    counts = (len(_blocks(whole, False)), len(_blocks(whole, True)))
+    digest = hashlib.sha256(pack_slim_agent(whole)).hexdigest()
+    order = [digest, str(len(_blocks(whole, False))), str(len(_blocks(whole, True))), root]
+    # Packed with the program, so that a line which was damaged anywhere ends at once and not after a wrong agent.
+    program = f"import sys\nsys.argv[1:]={order!a}\n".encode() + slim(source)
     return (
-        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))' %s %d %d %s"
-        b";stty sane %d;echo EP$((6*9))END\r" % (packed, digest, *counts, root.encode().hex().encode(), rate)
+        b" stty -echo;python3 -c 'import zlib,base64 as b;exec(zlib.decompress(b.b64decode(\"%s\")))'"
+        b";stty sane %d;echo EP$((6*9))END\r" % (base64.b64encode(zlib.compress(program, 9)), rate)
     )

@@ -18,6 +18,8 @@ _SLACK_S = 0.1
 """How much may wait in the port: an urgent frame waits behind it, and without it the line idles when we do."""
 _LEAVE = b"\0" + wire.LEAVE_TEXT + b"\0"
 _LEAVE_S = 1.0
+_LOG_IN_S = 60.0
+"""A login, a shell and Python, each started by an emulated board of a busy host."""
 _passwords: dict[tuple[str, str], str] = {}
 """Of this process, by port and user: a board that was restarted asks the console again, the user is not."""
 
@@ -38,8 +40,8 @@ class SerialTransport(Transport):
 
     @property
     def start_s(self) -> float:  # type: ignore[override]
-        """How long it may take to type the agent in, on a line that loses every third block."""
-        return 1.5 * agent_bytes(self._address.whole_agent) * 10 / self._address.baud
+        """How long it may take to log in, and to type the agent in on a line that loses every third block."""
+        return _LOG_IN_S + 1.5 * agent_bytes(self._address.whole_agent) * 10 / self._address.baud
 
     def link(self, session: int) -> wire.Link:
         """Return a link that repeats what is lost, and finds the fastest speed.

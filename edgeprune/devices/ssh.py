@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import paramiko
+from edgeprune_agent import wire
 
 from edgeprune.devices.address import SshAddress
 from edgeprune.devices.replies import clean_text
@@ -18,6 +19,8 @@ from edgeprune.errors import DeviceTimeout, LinkClosed
 _READ_BYTES = 256 * 1024
 _PACKET_BYTES = 32 * 1024 - 64
 """What OpenSSH takes in one packet; what is longer would be cut, and its rest copied again and again."""
+_FRAME_BYTES = 8 * _PACKET_BYTES
+"""A frame with its length; the default one would end in a packet of a few bytes."""
 _LAST_WORDS_BYTES = 64 * 1024
 _LOGIN_S = 15.0
 _AGAIN = "Connect again."
@@ -42,6 +45,19 @@ class SshTransport(Transport):
         self._last_words = bytearray()
         if address.ask_password:
             ask_password(look_up(address))
+
+    def link(self, session: int) -> wire.Link:
+        """Return a link whose frames fill SSH packets; see `Transport`.
+
+        Args:
+            session: The session's id.
+
+        Returns:
+            The link.
+        """
+        link = wire.StreamLink(session)
+        link.max_frame = _FRAME_BYTES - wire.STREAM_COST
+        return link
 
     def open(self, deadline: Deadline) -> None:
         """Log in and start the agent; see `Transport`.

@@ -71,6 +71,8 @@ def look_up(address: SshAddress) -> Host:
     """
     program = shutil.which("ssh")
     settings = _ask_ssh(program, address) if program else _ask_paramiko(address)
+    if address.identity:
+        settings |= {"identityfile": [address.identity.replace("%", "%%")], "identitiesonly": ["yes"]}
     hostname = settings.get("hostname", [address.host])[0]
     port = address.port or _number(settings.get("port", [str(SSH_PORT)])[0])
     user = address.user or settings.get("user", [""])[0] or getpass.getuser()
@@ -100,6 +102,7 @@ def ssh_options(address: SshAddress) -> list[str]:
     options = ["-F", os.environ[CONFIG_VARIABLE]] if os.environ.get(CONFIG_VARIABLE) else []
     options += ["-l", address.user] if address.user else []
     options += ["-p", str(address.port)] if address.port is not None else []
+    options += ["-i", address.identity, "-o", "IdentitiesOnly=yes"] if address.identity else []
     return [*options, "--", address.host]
 
 

@@ -93,6 +93,32 @@ def known_keys(name: str, files: Iterable[Path]) -> KnownKeys:
     return KnownKeys(trusted, frozenset(revoked), certified)
 
 
+def known_hosts_line(name: str, key: HostKey) -> str:
+    """Return what a known_hosts file says of a host that may show a key.
+
+    Args:
+        name: From `entry_name`.
+        key: The key.
+
+    Returns:
+        A line with its end.
+    """
+    return f"{name} {key.kind} {base64.b64encode(key.blob).decode('ascii')}\n"
+
+
+def forget(name: str) -> None:
+    """Take what EdgePrune's own file says of a host out of it.
+
+    Args:
+        name: From `entry_name`, or a HostKeyAlias.
+    """
+
+    def take(text: str) -> str:
+        return "".join(line for line in text.splitlines(keepends=True) if not _is_of(line, name))
+
+    change_file(own_file(), take)
+
+
 def remember(name: str, key: HostKey) -> None:
     """Put a key into EdgePrune's own file, in place of whatever that says of the host.
 
@@ -100,7 +126,7 @@ def remember(name: str, key: HostKey) -> None:
         name: From `entry_name`, or a HostKeyAlias.
         key: The key.
     """
-    entry = f"{name} {key.kind} {base64.b64encode(key.blob).decode('ascii')}\n"
+    entry = known_hosts_line(name, key)
 
     def add(text: str) -> str:
         kept = [line for line in text.splitlines(keepends=True) if not _is_of(line, name)]

@@ -18,7 +18,7 @@ from edgeprune.devices.transport import Deadline, Transport
 from edgeprune.errors import ConnectFailed, LinkClosed
 
 _PLACES = "python3 /usr/bin/python3 /usr/local/bin/python3 /data/data/com.termux/files/usr/bin/python3"
-SLOW_START_S = 15.0
+SLOW_START_S = 45.0
 """A Pi Zero takes seconds to log somebody in and to start Python twice."""
 _NEXT_STEP = "Install Python 3.6 or later there; see docs/devices/ssh.md."
 

@@ -10,6 +10,7 @@ from edgeprune.choosing import pareto
 from edgeprune.config import Config
 from edgeprune.errors import ExportError, UsageError
 from edgeprune.flow.goal import Goal, configured
+from edgeprune.flow.packing import shared, with_packed_file
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
 from edgeprune.flow.variants import counted, kept_artifact, load_pruned, make_artifacts, pruned, save_pruned
@@ -19,6 +20,7 @@ from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Listener, ignore
 from edgeprune.values.json import content_id, from_data
+from edgeprune.values.packing import SharingSpec
 from edgeprune.values.spec import ExportSpec, PruneSpec
 
 
@@ -87,7 +89,13 @@ def prune_project(
 
 
 def export_project(
-    config: Config, spec: ExportSpec, path: Path, *, source: Path | None = None, listener: Listener = ignore
+    config: Config,
+    spec: ExportSpec,
+    path: Path,
+    *,
+    source: Path | None = None,
+    sharing: SharingSpec | None = None,
+    listener: Listener = ignore,
 ) -> Artifact:
     """Export a project's network, dense or pruned; what was exported before is found again.
 
@@ -96,6 +104,7 @@ def export_project(
         spec: How.
         path: The file to write.
         source: A folder of `prune_project`; None for the dense network.
+        sharing: Let weights share few values, and pack the file; None for the file alone.
         listener: Told of every step.
 
     Returns:
@@ -107,8 +116,10 @@ def export_project(
     """
     if source is not None and not (source / "recipe.json").exists():
         raise UsageError(f"{source} holds no recipe.json.", "Give the folder that `edgeprune prune -o` wrote.")
-    project, workspace = Project(config), Workspace(config.folder / ".edgeprune")
-    spec = configured(spec, config)
+    project, spec = Project(config), configured(spec, config)
+    if sharing is not None:
+        return _export_shared(project, spec, path, source, sharing, listener)
+    workspace = Workspace(config.folder / ".edgeprune")
     identity = content_id(project.fingerprint, None if source is None else folder_digest(source))
     artifact = kept_artifact(workspace, identity, spec)
     if artifact is None:
@@ -118,6 +129,18 @@ def export_project(
             raise made_now
         artifact = made_now
     return exporting.copied(artifact, path)
+
+
+def _export_shared(
+    project: Project, spec: ExportSpec, path: Path, source: Path | None, sharing: SharingSpec, listener: Listener
+) -> Artifact:
+    model = load_pruned(project, source) if source else project.model
+    calibration = project.train if project.config.data.train else None
+    model, report = shared(project, model, sharing, spec, listener)
+    artifact = exporting.export(
+        model, spec, example_inputs=project.example_inputs, calibration=calibration, path=path, listener=listener
+    )
+    return with_packed_file(artifact, report)
 
 
 def choose_again(config: Config, goal: Goal, run_id: str | None, store_url: str | None = None) -> RunResult:

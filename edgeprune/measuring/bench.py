@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeprune.devices.replies import read_state
 from edgeprune.errors import ProtocolError, RunFailed, UsageError
-from edgeprune.measuring.latency import judge, latency_stats
+from edgeprune.measuring import evidence
+from edgeprune.measuring.cooling import CoolingGate
+from edgeprune.measuring.latency import latency_stats
+from edgeprune.measuring.layers import layer_times, model_spec
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
+from edgeprune.measuring.sending import send
+from edgeprune.measuring.verdict import judge
 from edgeprune.values.artifact import Artifact
+from edgeprune.values.board_state import BoardState
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Event, Listener, ignore
-from edgeprune.values.measurement import Measurement, Repeat
+from edgeprune.values.measurement import Footprint, Measurement, Repeat
 from edgeprune.values.plan import BenchPlan
 from edgeprune.values.variant import Variant
 
 if TYPE_CHECKING:
     from edgeprune.devices.session import Session
 
+_READINGS, _SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 20, 0.1, 5.0
+"""Readings of the board's state in a repeat, where that puts neither less nor more time between two of them."""
+_FOOTPRINT_RUNS = 5
+COUNTED_CLOCK = "executed instructions, 1 ns each: a gauge for regressions, no evidence of a Cortex-A's time"
 _NO_METER = "no meter: latency was measured without a source of power readings"
 
 
@@ -49,7 +62,10 @@ def measure(
         The measurement, whose verdict says whether its numbers can be used.
     """
     plan = plan or BenchPlan()
-    repeats = [measure_repeat(session, artifact, plan, index, listener) for index in range(plan.repeats)]
+    gate, repeats = CoolingGate(session.state), []
+    for index in range(plan.repeats):
+        gate.wait(plan.cool_s)
+        repeats.append(measure_repeat(session, artifact, plan, index, listener))
     return summarise(
         artifact, plan, repeats,
         device=session.profile.name, info=session.info, variant=variant, device_accuracy=accuracy,
@@ -59,7 +75,7 @@ def measure(
 def measure_repeat(
     session: Session, artifact: Artifact, plan: BenchPlan, index: int, listener: Listener = ignore
 ) -> Repeat:
-    """Measure once, in a fresh process on the board.
+    """Measure once, in a fresh process on the board; before the first time, loading and memory in another one.
 
     Args:
         session: Of the board.
@@ -76,22 +92,47 @@ def measure_repeat(
         RunFailed: The run ended without a sample.
     """
     runtime = choose_runtime(session, artifact.format, plan.runtime)
-    session.push(artifact.path, artifact.sha256)
+    send(session, artifact, listener)
+    footprint = None if index else _measure_footprint(session, artifact, plan, runtime)
     spec = latency_spec(artifact, plan, runtime)
     record = _Record(artifact.path.name, spec, listener)
     started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
     deadline_s = START_S + 4 * plan.warmup_s + spec["max_duration_s"]
     end = run_worker(session, spec, record.hear, deadline_s, artifact.path.name)
+    with _told_plainly(session):
+        repeat = replace(record.repeat(index, end, started_utc), footprint=footprint)
+    if not repeat.samples_ns:
+        raise RunFailed(f"{session.profile.name}: the run ended without a sample.", "Measure again.")
+    return repeat
+
+
+def _measure_footprint(session: Session, artifact: Artifact, plan: BenchPlan, runtime: str) -> Footprint:
+    # A pass of its own: neither samples nor another process's readings are in its memory.
+    facts: dict[str, Mapping[str, Any]] = {}
+    spec = {"kind": "footprint", **model_spec(artifact, plan, runtime), "runs": _FOOTPRINT_RUNS, "seed": plan.seed}
+    deadline_s = START_S + plan.max_duration_s
+    run_worker(session, spec, lambda event: facts.update({event["kind"]: event}), deadline_s, artifact.path.name)
+    with _told_plainly(session):
+        found, loaded, before = facts["footprint"], facts["loaded"], facts["started"]["memory_before_bytes"]
+        peak = found["peak_memory_bytes"]
+        return Footprint(
+            first_load_ns=int(loaded["load_ns"]),
+            warm_load_ns=int(found["warm_load_ns"]),
+            peak_memory_bytes=None if peak is None else int(peak),
+            memory_before_bytes=None if before is None else int(before),
+            layers=layer_times(session, artifact, plan) if plan.provider not in ("auto", "CPU", "XNNPACK") else (),
+        )
+
+
+@contextmanager
+def _told_plainly(session: Session) -> Iterator[None]:
     try:
-        repeat = record.repeat(index, end, started_utc)
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError(
             f"{session.profile.name}: the agent told of a latency run in a way that is not understood ({error!r}).",
             "Let host and agent be of the same version.",
         ) from error
-    if not repeat.samples_ns:
-        raise RunFailed(f"{session.profile.name}: the run ended without a sample.", "Measure again.")
-    return repeat
 
 
 def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str, Any]:
@@ -105,17 +146,17 @@ def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str,
     Returns:
         A spec of kind "latency", see docs/wire.md.
     """
+    duration_s = plan.min_duration_s / plan.repeats
     return {
         "kind": "latency",
-        "sha": artifact.sha256,
-        "format": artifact.format,
-        "runtime": runtime,
-        "threads": plan.threads,
+        **model_spec(artifact, plan, runtime),
         "warmup_s": plan.warmup_s,
         "warmup_runs": plan.warmup_runs,
-        "min_duration_s": plan.min_duration_s / plan.repeats,
+        "min_duration_s": duration_s,
         "min_runs": math.ceil(plan.min_runs / plan.repeats),
         "max_duration_s": plan.max_duration_s / plan.repeats,
+        "period_s": 1 / plan.rate_hz if plan.rate_hz else 0.0,
+        "state_period_s": min(max(duration_s / _READINGS, _SHORTEST_PERIOD_S), _LONGEST_PERIOD_S),
         "seed": plan.seed,
         "inputs": None,
     }
@@ -128,10 +169,14 @@ class _Record:
         self._subject, self._spec, self._listener = subject, spec, listener
         self._facts: dict[str, Mapping[str, Any]] = {}
         self._samples: array[int] = array("q")
+        self._states: list[BoardState] = []
         self._elapsed_ns = 0
 
     def hear(self, event: Mapping[str, Any]) -> None:
         kind = event["kind"]
+        if kind == "state":
+            self._states.append(read_state(event))
+            return
         if kind != "samples":
             self._facts[kind] = event
             if kind == "warm" and event.get("finite") is False:
@@ -165,6 +210,8 @@ class _Record:
             providers=tuple(str(provider) for provider in loaded["providers"]),
             boot_id=str(started["boot_id"]),
             started_utc=started_utc,
+            board=tuple(self._states),
+            timed_from_ns=int(warm["at_ns"]),
         )
 
 
@@ -199,9 +246,9 @@ def summarise(
         raise UsageError(f"{artifact.path.name} has no repeats to summarise.", "Measure it first.")
     repeats = sorted(repeats, key=lambda repeat: repeat.index)
     verdict = judge(plan, repeats)
-    peaks = [repeat.peak_memory_bytes for repeat in repeats if repeat.peak_memory_bytes is not None]
+    peak_memory_bytes = _peak(repeats)
     missing = {"energy": _NO_METER}
-    if not peaks:
+    if peak_memory_bytes is None:
         missing["memory"] = "the board's kernel does not tell the peak memory of a process"
     if device_accuracy is None:
         missing["device_accuracy"] = "not evaluated on the device"
@@ -210,8 +257,8 @@ def summarise(
         device=device,
         device_id=info.device_id,
         plan=plan,
-        latency=latency_stats(repeats, seed=plan.seed),
-        peak_memory_bytes=int(np.median(peaks)) if peaks else None,
+        latency=latency_stats(repeats, seed=plan.seed, rate_hz=plan.rate_hz),
+        peak_memory_bytes=peak_memory_bytes,
         device_accuracy=device_accuracy,
         verdict=verdict.name,
         verdict_reason=verdict.reason,
@@ -219,6 +266,13 @@ def summarise(
         environment=_environment(artifact, plan, repeats, info),
         variant=variant,
     )
+
+
+def _peak(repeats: Sequence[Repeat]) -> int | None:
+    # Of the pass of its own; where a store has none of it, of the workers that timed.
+    alone = [repeat.footprint.peak_memory_bytes for repeat in repeats if repeat.footprint]
+    peaks = [peak for peak in alone or [repeat.peak_memory_bytes for repeat in repeats] if peak is not None]
+    return int(np.median(peaks)) if peaks else None
 
 
 def _environment(artifact: Artifact, plan: BenchPlan, repeats: Sequence[Repeat], info: DeviceInfo) -> dict[str, str]:
@@ -236,7 +290,8 @@ def _environment(artifact: Artifact, plan: BenchPlan, repeats: Sequence[Repeat],
         "python": info.python,
         "agent": info.agent,
         "agent_sha256": info.agent_sha256,
-        "governor": info.governor or "none",
+        "clock": COUNTED_CLOCK if info.counts_instructions else "time",
+        **dict({"governor": info.governor or "none"}, **evidence.in_words(repeats)),
     }
 
 

@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 
 from edgeprune.errors import DataError, ProtocolError
 from edgeprune.measuring.runtime import START_S, choose_runtime, run_worker
+from edgeprune.measuring.sending import send
 from edgeprune.values.artifact import Artifact, TensorSpec
 from edgeprune.values.event import Event, Listener, ignore
 
@@ -52,7 +53,7 @@ def infer(
     """
     name = choose_runtime(session, artifact.format, runtime)
     arrays = fit_inputs(artifact, inputs)
-    session.push(artifact.path, artifact.sha256)
+    send(session, artifact, listener)
     total, rows = len(arrays[0]), _rows_per_portion(artifact)
     spec = {"kind": "infer", "sha": artifact.sha256, "format": artifact.format, "runtime": name, "threads": threads}
     parts = []

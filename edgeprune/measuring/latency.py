@@ -1,17 +1,17 @@
-"""Samples of latency -> statistics and a verdict: pure, and the same for the same samples."""
+"""Samples of latency -> statistics: pure, and the same for the same samples."""
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeprune.measuring import early_stopping
 from edgeprune.measuring.bootstrap import median_interval
 from edgeprune.values.measurement import LatencyStats, Repeat
-from edgeprune.values.plan import BenchPlan
 
 SAMPLES_NEEDED = {50: 11, 90: 64, 95: 130, 99: 662}
 """Percentile to the samples without which it is not stated.
@@ -20,32 +20,17 @@ Source:
     MLCommons Inference Rules, early stopping at 99 % confidence: the smallest n of which at most one lies beyond the
     percentile with a chance of at most 1 %.
 """
-MOST_SPREAD_RATIO = 0.10
-"""Repeats whose medians lie further apart than this, relative to the smallest one, do not measure the same thing."""
-MOST_WIDTH_RATIO = 0.30
-"""An interquartile range over this share of the median means that one number does not describe the latency."""
 _NS = 1e-9
+_MINUTE_NS = 60e9
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether the numbers can be used.
-
-    Attributes:
-        name: One of `edgeprune.values.measurement.VERDICTS`.
-        reason: Why, in words; "" for "ok".
-    """
-
-    name: str
-    reason: str = ""
-
-
-def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0) -> LatencyStats:
+def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0, rate_hz: float = 0.0) -> LatencyStats:
     """Describe the latencies of all repeats.
 
     Args:
         repeats: At least one, each with at least one sample.
         seed: Of the bootstrap.
+        rate_hz: Of the plan: how many inferences a second were begun; 0 for one right after the other.
 
     Returns:
         The statistics; percentiles without enough samples are None.
@@ -53,6 +38,7 @@ def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0) -> LatencyStats:
     groups = [np.asarray(repeat.samples_ns, dtype=np.float64) for repeat in repeats]
     samples = np.concatenate(groups)
     median = float(np.median(samples))
+    footprint = next((repeat.footprint for repeat in repeats if repeat.footprint), None)
     low, high = median_interval(groups, seed=seed)
     mean = float(samples.mean())
     return LatencyStats(
@@ -71,7 +57,39 @@ def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0) -> LatencyStats:
         load_s=float(np.median([repeat.load_ns for repeat in repeats])) * _NS,
         first_run_s=float(np.median([repeat.first_run_ns for repeat in repeats])) * _NS,
         samples_ns=_joined(repeats),
+        repeat_p50_s=tuple(float(np.median(group)) * _NS for group in groups),
+        minute_p50_s=tuple(median for group in groups for median in minute_medians_s(group, rate_hz)),
+        p90_bound_s=_bound_s(samples, 90),
+        p95_bound_s=_bound_s(samples, 95),
+        p99_bound_s=_bound_s(samples, 99),
+        first_load_s=footprint.first_load_ns * _NS if footprint else None,
+        warm_load_s=footprint.warm_load_ns * _NS if footprint else None,
     )
+
+
+def _bound_s(samples: NDArray[np.float64], percent: int) -> float | None:
+    bound = early_stopping.bound(samples, percent)
+    return None if bound is None else bound * _NS
+
+
+def minute_medians_s(samples_ns: NDArray[np.float64], rate_hz: float = 0.0) -> list[float]:
+    """Return the median of each full minute of a repeat.
+
+    Time is counted by the samples themselves, so writing them down between two of them is left out.
+
+    Args:
+        samples_ns: Of one process, shape (n,), nanoseconds.
+        rate_hz: Inferences begun a second; 0 for one right after the other.
+
+    Returns:
+        Seconds, one per minute that is full.
+    """
+    steps = np.maximum(samples_ns, 1e9 / rate_hz) if rate_hz else samples_ns
+    ends = np.cumsum(steps)
+    full = int(ends[-1] // _MINUTE_NS)
+    minutes = np.searchsorted(ends - steps, _MINUTE_NS * np.arange(full + 1))
+    parts = [samples_ns[start:end] for start, end in itertools.pairwise(minutes)]
+    return [float(np.median(part)) * _NS for part in parts if len(part)]
 
 
 def _joined(repeats: Sequence[Repeat]) -> array[int]:
@@ -111,50 +129,3 @@ def count_outliers(samples: NDArray[np.float64]) -> int:
     lower, upper = np.percentile(samples, [25, 75])
     reach = 3 * (upper - lower)
     return int(np.count_nonzero((samples < lower - reach) | (samples > upper + reach)))
-
-
-def judge(plan: BenchPlan, repeats: Sequence[Repeat]) -> Verdict:
-    """Say whether the repeats carry a number.
-
-    Args:
-        plan: How they were meant to be measured.
-        repeats: At least one.
-
-    Returns:
-        "inconclusive" where evidence is missing, "unstable" where it contradicts itself, else "ok".
-    """
-    reason = _what_is_missing(plan, repeats)
-    if reason:
-        return Verdict("inconclusive", reason)
-    reason = _what_disagrees(repeats)
-    return Verdict("unstable", reason) if reason else Verdict("ok")
-
-
-def _what_is_missing(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
-    boots, n = len({repeat.boot_id for repeat in repeats}), sum(len(repeat.samples_ns) for repeat in repeats)
-    if boots > 1:
-        return f"The board was restarted between the repeats: they come from {boots} boots and are not put together."
-    if len(repeats) < plan.repeats:
-        return f"Only {len(repeats)} of {plan.repeats} repeats were measured."
-    if n < plan.min_runs:
-        return f"Only {n} of at least {plan.min_runs} runs fitted into {plan.max_duration_s:g} s."
-    if n < SAMPLES_NEEDED[50]:
-        return f"{n} runs are too few for a median; it takes {SAMPLES_NEEDED[50]}."
-    return ""
-
-
-def _what_disagrees(repeats: Sequence[Repeat]) -> str:
-    medians = [float(np.median(np.asarray(repeat.samples_ns))) for repeat in repeats]
-    spread = max(medians) / max(min(medians), 1.0) - 1
-    if spread > MOST_SPREAD_RATIO:
-        return (
-            f"The medians of the repeats lie {100 * spread:.0f} % apart; at most {100 * MOST_SPREAD_RATIO:.0f} % is ok."
-        )
-    lower, median, upper = np.percentile(np.concatenate([np.asarray(r.samples_ns) for r in repeats]), [25, 50, 75])
-    width = float(upper - lower) / max(float(median), 1.0)
-    if width > MOST_WIDTH_RATIO:
-        return (
-            f"Half of the samples spread over {100 * width:.0f} % of the median; "
-            f"at most {100 * MOST_WIDTH_RATIO:.0f} % is ok."
-        )
-    return ""

@@ -75,12 +75,40 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 def _collect(module: nn.Module, prefix: str, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
     # As named_parameters() and named_buffers() do, which walk over all modules once each, and slowly.
     for found, held in ((parameters, module._parameters), (buffers, module._buffers)):
-        for name, tensor in held.items():
-            if tensor is not None:
-                found[prefix + name] = tensor
+        if held:
+            for name, tensor in held.items():
+                if tensor is not None:
+                    found[prefix + name] = tensor
+    if module._modules:
+        for name, child in module._modules.items():
+            if child is not None:
+                _collect(child, f"{prefix}{name}.", parameters, buffers)
+
+
+def modules_of(model: nn.Module, *, again: bool = False) -> dict[str, nn.Module]:
+    """Return what `dict(model.named_modules(remove_duplicate=not again))` does, without its nested generators.
+
+    Args:
+        model: Any module; its own name is "".
+        again: Whether a module is also listed under its second name.
+
+    Returns:
+        Modules by name, in order.
+    """
+    found: dict[str, nn.Module] = {"": model}
+    _descend(model, "", found, None if again else {id(model)})
+    return found
+
+
+def _descend(module: nn.Module, prefix: str, found: dict[str, nn.Module], seen: set[int] | None) -> None:
     for name, child in module._modules.items():
-        if child is not None:
-            _collect(child, f"{prefix}{name}.", parameters, buffers)
+        if child is None or (seen is not None and id(child) in seen):
+            continue
+        if seen is not None:
+            seen.add(id(child))
+        found[prefix + name] = child
+        if child._modules:
+            _descend(child, f"{prefix}{name}.", found, seen)
 
 
 def canonical_names(held: Mapping[str, Tensor]) -> dict[str, str]:
@@ -148,21 +176,24 @@ def run_with(model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any
     Returns:
         Its output tensors, in order.
     """
-    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+    modules = modules_of(model)
+    if any(isinstance(module, nn.RNNBase) for module in modules.values()):
         return run(_filled(copied(model), state), inputs)  # it holds its weights twice
-    with _holding(model, state):
+    with _holding(modules, state):
         return run(model, inputs)
 
 
 @contextmanager
-def _holding(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let a model hold other tensors inside the block; torch's functional_call looks each of them up by its name."""
+def _holding(modules: Mapping[str, nn.Module], state: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let modules hold other tensors inside the block; torch's functional_call looks each of them up by its name."""
     own = []
-    for owner, module in model.named_modules():
+    for owner, module in modules.items():
         prefix = f"{owner}." if owner else ""
-        for held in (module._parameters, module._buffers):
-            own.append((held, dict(held)))
-            held.update((name, state[prefix + name]) for name in held if prefix + name in state)
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for held in tables:
+            if held:
+                own.append((held, dict(held)))
+                held.update((name, state[prefix + name]) for name in held if prefix + name in state)
     try:
         yield
     finally:

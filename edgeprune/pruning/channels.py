@@ -215,7 +215,7 @@ def _plan(trace: Trace, groups: list[ChannelGroup], task: Task, ratio: float, wi
 
 
 def _excluded(group: ChannelGroup, spec: PruneSpec) -> ChannelGroup:
-    pattern = None if group.frozen else excluded_by(group, spec.exclude)
+    pattern = excluded_by(group, spec.exclude) if spec.exclude and not group.frozen else None
     return group if pattern is None else replace(group, frozen=f"excluded by {pattern!r}")
 
 
@@ -261,7 +261,7 @@ def channel_rows(steps: Sequence[Step], batch: int) -> tuple[GroupReport, ...]:
 def _row(
     group: ChannelGroup, left: Mapping[str, int], scores: Mapping[str, Scores], trace: Trace, batch: int
 ) -> GroupReport:
-    if group.name in left:  # what had to stay in one step may go in a later one
+    if group.name in left and group.frozen is not None:  # what had to stay in one step may go in a later one
         group = replace(group, frozen=None)
     ranked = scores.get(group.name) if group.frozen is None else None
     n_kept = group.n_channels if ranked is None else left.get(group.name, 1)

@@ -73,33 +73,40 @@ class Classes:
             right: Broadcasts with `left`.
             reason: Why, for those that meet 0.
         """
+        if left is right:
+            return
         if left.shape != right.shape:
             left, right = np.broadcast_arrays(left, right)
-        left, right = left.ravel(), right.ravel()
-        if not (left.all() and right.all()):
-            both = (left != 0) & (right != 0)
-            self.freeze(np.concatenate([left[~both], right[~both]]), reason)
-            left, right = left[both], right[both]
-        left, right = self.roots(left), self.roots(right)
-        apart = left != right
-        if apart.any():
-            self._join(left[apart], right[apart])
+        left, right = self.roots(left.ravel()), self.roots(right.ravel())
+        low, high = np.minimum(left, right), np.maximum(left, right)
+        apart = low != high
+        if not low.all():
+            self.freeze(high[low == 0], reason)
+            apart &= low != 0
+        if apart.all():
+            self._join(low, high)
+        elif apart.any():
+            self._join(low[apart], high[apart])
 
-    def _join(self, left: Ids, right: Ids) -> None:
-        """Unite roots that differ; what either was frozen for holds for both."""
-        old = np.concatenate([left, right])
+    def _join(self, low: Ids, high: Ids) -> None:
+        """Unite roots with higher ones; what either was frozen for holds for both."""
+        old = np.concatenate([low, high])
         reasons = self._reason[old]
-        self._connect(left, right)
+        self._connect(low, high)
         if reasons.any():
             frozen = reasons != 0
             self._note(self.roots(old[frozen]), reasons[frozen])
 
-    def _connect(self, left: Ids, right: Ids) -> None:
-        while len(left):
-            np.minimum.at(self._parent, np.maximum(left, right), np.minimum(left, right))
-            left, right = self.roots(left), self.roots(right)
+    def _connect(self, low: Ids, high: Ids) -> None:
+        while len(low):
+            self._parent[high] = low
+            lost = self._parent[high] != low  # a root that met several was given one of them
+            if not lost.any():
+                return
+            left, right = self.roots(low[lost]), self.roots(high[lost])
             apart = left != right
             left, right = left[apart], right[apart]
+            low, high = np.minimum(left, right), np.maximum(left, right)
 
     def _note(self, roots: Ids, reasons: Ids) -> None:
         """Keep the earliest reason of each root."""

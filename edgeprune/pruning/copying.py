@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
@@ -13,6 +14,8 @@ from torch import nn
 
 _OWN = frozenset(nn.Module().__dict__)
 """What torch keeps on each module for itself alone, mostly empty tables of hooks."""
+
+_TABLES = frozenset({dict, set, OrderedDict})
 
 _IMMUTABLE = frozenset({
     type(None), bool, int, float, complex, str, bytes, type, types.FunctionType, types.BuiltinFunctionType,
@@ -39,8 +42,13 @@ def copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     new: nn.Module = kind.__new__(kind)
     memo[id(module)] = new  # before its parts, which may lead back to it
     state = dict(vars(module))
-    for name, value in vars(module).items():
-        if type(value) not in _IMMUTABLE:
+    for name, value in state.items():
+        own = type(value)
+        if own in _IMMUTABLE:
+            continue
+        if not value and own in _TABLES and name in _OWN:
+            state[name] = own()
+        else:
             state[name] = _copied_own(name, value, memo) if name in _OWN else _copied_value(value, memo)
     restore: Callable[[Any], None] = new.__setstate__
     restore(state)
@@ -61,13 +69,21 @@ _HOOKS = (
 
 
 def _copied_own(name: str, value: Any, memo: dict[int, Any]) -> Any:
-    if not value and isinstance(value, (dict, set)):
-        return type(value)()
     if name == "_modules":
         return type(value)((key, None if child is None else copied_module(child, memo)) for key, child in value.items())
-    if name in ("_parameters", "_buffers"):
+    if name == "_parameters":
         return type(value)((key, _copied_value(tensor, memo)) for key, tensor in value.items())
+    if name == "_buffers":
+        return type(value)((key, _copied_buffer(key, buffer, memo)) for key, buffer in value.items())
     return _copied_value(value, memo)
+
+
+def _copied_buffer(name: str, value: Any, memo: dict[int, Any]) -> Any:
+    # Every batch norm has a counter, and a deep copy of a tensor copies its storage by way of Python.
+    if name != "num_batches_tracked" or type(value) is not torch.Tensor or value.requires_grad or id(value) in memo:
+        return _copied_value(value, memo)
+    copy = memo[id(value)] = value.clone()
+    return copy
 
 
 def _copied_value(value: Any, memo: dict[int, Any]) -> Any:

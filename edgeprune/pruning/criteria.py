@@ -38,6 +38,10 @@ CRITERIA = Registry(
 )
 
 
+_BLOCK = 1 << 16
+"""Elements of a weight that are measured at a time: as many as stay in the processor's cache."""
+
+
 class NotApplicable(PruneError):
     """A criterion cannot rank a group; the group keeps its width, and the report says why."""
 
@@ -224,8 +228,16 @@ def _over_producers(group: ChannelGroup, measure: Callable[[Tensor], Tensor]) ->
     scores = np.zeros(group.n_channels)
     for place in group.places:
         if place.produces:
-            scores += per_channel(measure(group.evidence.tensors[place.tensor]), place)
+            scores += _measured(group.evidence.tensors[place.tensor], place, measure)
     return scores
+
+
+def _measured(weight: Tensor, place: Place, measure: Callable[[Tensor], Tensor]) -> Scores:
+    if place.dim or weight.dim() < 2 or weight.numel() <= _BLOCK:
+        return per_channel(measure(weight), place)
+    rows = max(1, _BLOCK * len(weight) // weight.numel())
+    along = torch.cat([measure(part).flatten(1).sum(1) for part in torch.split(weight, rows)])
+    return per_channel(along, place)
 
 
 def per_channel(values: Tensor, place: Place) -> Scores:

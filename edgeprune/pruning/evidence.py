@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from edgeprune.errors import DataError, ModelError, UsageError
-from edgeprune.pruning.capture import FORWARD_ERRORS, first_line, tensors
+from edgeprune.pruning.capture import FORWARD_ERRORS, first_line, modules_of, tensors
 from edgeprune.values.batch import batches
 
 FISHER_EXAMPLES = 256
@@ -33,9 +33,10 @@ class Evidence:
         self._model, self._calibration, self.seed = model, calibration, seed
         self._saliency: Mapping[str, Tensor] | None = None
         self._curvature: Mapping[str, Tensor] | None = None
-        self._modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
-        self.tensors: Mapping[str, Tensor] = {name: tensor.detach() for name, tensor in tensors(model).items()}
-        self.parameters = frozenset(name for name, _ in model.named_parameters())
+        self._modules: dict[str, nn.Module] = modules_of(model, again=True)
+        held = tensors(model)
+        self.tensors: Mapping[str, Tensor] = {name: tensor.detach() for name, tensor in held.items()}
+        self.parameters = frozenset(name for name, tensor in held.items() if isinstance(tensor, nn.Parameter))
 
     def saliency(self) -> Mapping[str, Tensor]:
         """Return |w · dL/dw| of each parameter, summed over the calibration batches; L is the cross-entropy.

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from edgeprune.errors import UsageError, nearest
+from edgeprune.pruning.capture import modules_of
 from edgeprune.pruning.groups import ChannelGroup
 
 
@@ -21,7 +22,10 @@ def check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:
     Raises:
         UsageError: A pattern matches no module.
     """
-    names = [name for name, _ in model.named_modules() if name]
+    patterns = tuple(patterns)
+    if not patterns:
+        return
+    names = [name for name in modules_of(model) if name]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             guess = nearest(pattern, names)

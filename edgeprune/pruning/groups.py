@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -90,11 +91,7 @@ def channel_groups(trace: Trace, evidence: Evidence) -> list[ChannelGroup]:
     Returns:
         Groups that some weight produces.
     """
-    spots = [
-        _Spot(name, dim, len(ids), trace.classes.roots(ids), (name, dim) in trace.producers)
-        for name, labels in trace.state.items()
-        for dim, ids in labels.axes.items()
-    ]
+    spots = _alike(trace)
     kinds, members = _kinds(trace, spots)
     order = {spot: position for position, spot in enumerate(trace.producers)}
     found = [
@@ -118,8 +115,7 @@ def _named_apart(groups: list[ChannelGroup]) -> list[ChannelGroup]:
     return apart
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
+class _Spot(NamedTuple):
     """One dimension of one tensor, and the class of each of its indices."""
 
     tensor: str
@@ -133,16 +129,20 @@ _Piece = tuple[_Spot, Ids]
 """A spot and the indices there that belong to one group, ascending."""
 
 
-def _kinds(trace: Trace, spots: list[_Spot]) -> tuple[Ids, int]:
+def _kinds(trace: Trace, spots: list[list[_Spot]]) -> tuple[Ids, int]:
     # Refine one partition of all classes spot by spot: in the end, two classes have the same kind if they stand
     # equally often in the same spots and are frozen for the same reason.
     kinds = np.zeros(len(trace.classes), dtype=np.int64)
     count = 1
-    for alike in _alike(spots):
-        roots, times = np.unique(alike[0].roots, return_counts=True)
-        pairs, renamed = np.unique(kinds[roots] * (alike[0].size + 1) + times, return_inverse=True)
+    for alike in spots:
+        roots, times = _counted(alike[0].roots)
+        pairs = kinds[roots] * (alike[0].size + 1) + times
+        if (pairs == pairs[0]).all():
+            kinds[roots], count = count, count + 1
+            continue
+        found, renamed = np.unique(pairs, return_inverse=True)
         kinds[roots] = count + renamed
-        count += len(pairs)
+        count += len(found)
     roots = np.flatnonzero(kinds)
     reasons = trace.classes.reason_numbers(roots)
     pairs, renamed = np.unique(kinds[roots] * (1 + reasons.max(initial=0)) + reasons, return_inverse=True)
@@ -150,11 +150,22 @@ def _kinds(trace: Trace, spots: list[_Spot]) -> tuple[Ids, int]:
     return kinds, len(pairs)
 
 
-def _pieces(spots: list[_Spot], kinds: Ids, count: int) -> list[list[_Piece]]:
+def _counted(roots: Ids) -> tuple[Ids, Ids | int]:
+    """Return the roots that occur, and how often each does."""
+    if (roots[1:] > roots[:-1]).all():
+        return roots, 1
+    return np.unique(roots, return_counts=True)
+
+
+def _pieces(spots: list[list[_Spot]], kinds: Ids, count: int) -> list[list[_Piece]]:
     """Return for each kind where its indices are."""
     pieces: list[list[_Piece]] = [[] for _ in range(count)]
-    for alike in _alike(spots):
+    for alike in spots:
         own = kinds[alike[0].roots]
+        if (own == own[0]).all():
+            every = np.arange(len(own))
+            pieces[own[0]] += [(spot, every) for spot in alike]
+            continue
         order = np.argsort(own, kind="stable")
         present, starts = np.unique(own[order], return_index=True)
         for kind, indices in zip(present.tolist(), np.split(order, starts[1:]), strict=True):
@@ -162,30 +173,39 @@ def _pieces(spots: list[_Spot], kinds: Ids, count: int) -> list[list[_Piece]]:
     return pieces
 
 
-def _alike(spots: list[_Spot]) -> list[list[_Spot]]:
+def _alike(trace: Trace) -> list[list[_Spot]]:
     """Return the spots by equal classes, as those of a layer and of the batch norm behind it are."""
+    roots_of: dict[int, Ids] = {}  # a layer's vectors share their ids
     found: dict[bytes, list[_Spot]] = {}
-    for spot in spots:
-        found.setdefault(spot.roots.tobytes(), []).append(spot)
+    for name, labels in trace.state.items():
+        for dim, ids in labels.axes.items():
+            if id(ids) not in roots_of:
+                roots_of[id(ids)] = trace.classes.roots(ids)
+            roots = roots_of[id(ids)]
+            spot = _Spot(name, dim, len(ids), roots, (name, dim) in trace.producers)
+            found.setdefault(roots.tobytes(), []).append(spot)
     return list(found.values())
 
 
 def _group(trace: Trace, pieces: list[_Piece], evidence: Evidence) -> ChannelGroup:
     lead, first = pieces[0]
-    found, places = np.unique(lead.roots[first], return_index=True)
-    roots = found[np.argsort(places)]
-    sorter = np.argsort(roots)
+    at = lead.roots[first]
+    found, places = np.unique(at, return_index=True)
+    roots = at if len(found) == len(at) else found[np.argsort(places)]
     rows: dict[int, Ids] = {}  # alike spots share one vector of indices
     where = []
     for spot, indices in pieces:
         if id(indices) not in rows:
-            rows[id(indices)] = _by_channel(spot.roots[indices], indices, roots, sorter)
+            rows[id(indices)] = _by_channel(spot.roots[indices], indices, roots)
         where.append(Place(spot.tensor, spot.dim, spot.size, rows[id(indices)], spot.produces))
     return ChannelGroup(lead.tensor, roots, tuple(where), trace.classes.reason(int(roots[0])), evidence)
 
 
-def _by_channel(roots: Ids, indices: Ids, channels: Ids, sorter: Ids) -> Ids:
+def _by_channel(roots: Ids, indices: Ids, channels: Ids) -> Ids:
     """Return the indices as one row for each channel."""
+    if len(roots) == len(channels) and (roots == channels).all():
+        return indices[:, None]
+    sorter = np.argsort(channels)
     rank = sorter[np.searchsorted(channels, roots, sorter=sorter)]
     return indices[np.argsort(rank, kind="stable")].reshape(len(channels), -1)
 

@@ -16,6 +16,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from edgeprune.pruning.capture import Captured
+from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import op_name
 from edgeprune.pruning.rules import RULES, Rule
@@ -33,7 +34,7 @@ class MaskedNetwork:
     """
 
     def __init__(self, captured: Captured, trace: Trace, gone: NDArray[np.bool_]) -> None:
-        self._captured, self._trace, self._gone = captured, trace, gone
+        self._captured, self._trace, self._kept = captured, trace, _Kept(gone)
         self._norms: dict[str, None] = {}
         self._steps = Steps(captured.program.graph_module, self._call_of)
 
@@ -67,18 +68,28 @@ class MaskedNetwork:
 
     def _call_of(self, node: Node) -> Call:
         rule, call = RULES.get(op_name(node)), cast(Call, node.target)
-        if rule is None or not (rule.masks or rule.reference) or not self._loses(node.args):
+        if rule is None or not (rule.masks or rule.reference):
             return call
-        return partial(self._masked_call, node.name, rule, call, _Keeps(node.args, self._keep))
+        labels = [self._labels(argument) for argument in node.args]
+        if not any(self._loses(each) for each in labels):
+            return call
+        keeps = Keeps(labels, self._kept)
+        return partial(self._masked_call, node.name, rule, call, keeps)
 
-    def _loses(self, argument: Any) -> bool:
-        """Return whether some channels of an argument are removed."""
+    def _labels(self, argument: Any) -> Any:
+        """Return the labels of an argument, of each one within a list; None for what is no tensor."""
         if isinstance(argument, (list, tuple)):
-            return any(self._loses(each) for each in argument)
+            return [self._labels(each) for each in argument]
         labels = self._trace.labels.get(argument) if isinstance(argument, Node) else None
-        return isinstance(labels, Labels) and any(self._gone[ids].any() for ids in labels.axes.values())
+        return labels if isinstance(labels, Labels) else None
 
-    def _masked_call(self, name: str, rule: Rule, call: Call, keep: Sequence[Any], *given: Any, **keywords: Any) -> Any:
+    def _loses(self, labels: Any) -> bool:
+        """Return whether some channels of an argument are removed."""
+        if isinstance(labels, list):
+            return any(self._loses(each) for each in labels)
+        return labels is not None and bool(self._kept.losing(labels))
+
+    def _masked_call(self, name: str, rule: Rule, call: Call, keep: Keeps, *given: Any, **keywords: Any) -> Any:
         arguments = list(given)
         if rule.reference is not None:
             found = rule.reference(call, arguments, keywords, keep)
@@ -95,40 +106,86 @@ class MaskedNetwork:
                 arguments[position] = _masked(arguments[position], keep[position])
         return call(*arguments, **keywords)
 
-    def _keep(self, argument: Any) -> Any:
-        """Return a mask that broadcasts over an argument, True where it is kept; None if all of it is."""
-        if isinstance(argument, (list, tuple)):
-            return [self._keep(each) for each in argument]
-        labels = self._trace.labels.get(argument) if isinstance(argument, Node) else None
-        if not isinstance(labels, Labels):
-            return None
-        mask: Tensor | None = None
-        for dim, ids in labels.axes.items():
-            kept = ~self._gone[ids]
-            if not kept.all():
-                along = torch.from_numpy(kept).reshape([-1 if d == dim else 1 for d in range(len(labels.shape))])
-                mask = along if mask is None else mask & along
-        return mask
-
 
 def _same(value: Any) -> Any:
     return value
 
 
-class _Keeps(Sequence[Any]):
-    """The keep masks of a node's arguments, each made when it is first asked for: few are."""
+class _Kept:
+    """Which channels are kept; most tensors share their vectors of ids with others, and each is looked up once.
 
-    def __init__(self, arguments: Sequence[Any], keep: Callable[[Any], Any]) -> None:
-        self._arguments, self._keep = arguments, keep
+    Args:
+        gone: For each channel id whether it is removed.
+    """
+
+    def __init__(self, gone: NDArray[np.bool_]) -> None:
+        self._gone = gone
+        self._found: dict[int, tuple[Ids, Tensor | None]] = {}
+
+    def losing(self, labels: Labels) -> list[int]:
+        """Return the dimensions of a tensor that lose some of their indices."""
+        return [dim for dim, ids in labels.axes.items() if self.mask(ids) is not None]
+
+    def mask(self, ids: Ids) -> Tensor | None:
+        """Return for each id whether it is kept; None if all are."""
+        found = self._found.get(id(ids))
+        if found is None:
+            kept = ~self._gone[ids]
+            found = self._found[id(ids)] = ids, None if kept.all() else torch.from_numpy(kept)
+        return found[1]  # kept with the ids, so that no other vector gets their address
+
+
+class Keeps(Sequence[Any]):
+    """What is kept of each of a node's arguments: a mask that broadcasts over it, or None if all of it is.
+
+    Each is made when it is first asked for: few are.
+
+    Args:
+        labels: Of the arguments; lists of them for arguments that are lists, None for those that are no tensors.
+        kept: Which channels are kept.
+    """
+
+    def __init__(self, labels: Sequence[Any], kept: _Kept) -> None:
+        self._labels, self._kept = labels, kept
         self._made: dict[int, Any] = {}
+        self._along: dict[tuple[int, int], Tensor | None] = {}
 
     def __len__(self) -> int:
-        return len(self._arguments)
+        return len(self._labels)
 
     def __getitem__(self, position: Any) -> Any:
         if position not in self._made:
-            self._made[position] = self._keep(self._arguments[position])
+            self._made[position] = self._mask(self._labels[position])
         return self._made[position]
+
+    def along(self, position: int, axis: int) -> Tensor | None:
+        """Return which indices of an argument are kept along its only dimension that loses some.
+
+        Args:
+            position: Of the argument.
+            axis: The dimension.
+
+        Returns:
+            Ascending indices; None if other dimensions lose some, this one none or all.
+        """
+        key = position, axis
+        if key not in self._along:
+            labels = self._labels[position]
+            alone = isinstance(labels, Labels) and self._kept.losing(labels) == [axis]
+            mask = self._kept.mask(labels.axes[axis]) if alone else None
+            self._along[key] = None if mask is None or not mask.any() else mask.nonzero().ravel()
+        return self._along[key]
+
+    def _mask(self, labels: Any) -> Any:
+        if isinstance(labels, list):
+            return [self._mask(each) for each in labels]
+        found: Tensor | None = None
+        for dim, ids in labels.axes.items() if labels is not None else ():
+            mask = self._kept.mask(ids)
+            if mask is not None:
+                along = mask.reshape([-1 if d == dim else 1 for d in range(len(labels.shape))])
+                found = along if found is None else found & along
+        return found
 
 
 def _masked(value: Any, keep: Any) -> Any:

@@ -23,6 +23,8 @@ _STEP = 32
 class Perturbed(Mapping[str, Tensor]):
     """Tensors with every row and column scaled by its own factor, no zeros, and tied ones still tied.
 
+    `plain` are the tensors as they were.
+
     Vectors, of which there are many, are scaled all at once. Other tensors are computed when they are asked for, always
     with the same factors: they are used one after the other, and need not all be in memory a second time.
 
@@ -32,34 +34,35 @@ class Perturbed(Mapping[str, Tensor]):
     """
 
     def __init__(self, state: Mapping[str, Tensor], generator: torch.Generator) -> None:
-        self._state = state
+        self.plain = state
         floats = {id(tensor): tensor.detach() for tensor in state.values() if tensor.is_floating_point()}
         self._found = _vectors({key: tensor for key, tensor in floats.items() if tensor.dim() == 1}, generator)
         arrays = {key: tensor for key, tensor in floats.items() if tensor.dim() > 1}
         self._factors = _factors(arrays, generator)
-        self._holed = {key for key, tensor in arrays.items() if int(tensor.count_nonzero()) < tensor.numel()}
+        self._holed = {key for key, tensor in arrays.items() if not tensor.numpy().all()}  # torch counts more slowly
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor = self._state[name]
+        tensor = self.plain[name]
         key = id(tensor)
         if key not in self._factors:
             return self._found.get(key, tensor)
         return self._scaled(key, tensor.detach(), self._factors[key])
 
-    def cut(self, name: str, kept: Mapping[int, Tensor]) -> Tensor:
+    def cut(self, name: str, kept: Mapping[int, Tensor], part: Tensor | None = None) -> Tensor:
         """Return a part of a tensor: the same as cutting it afterwards, with less to multiply.
 
         Args:
             name: Of the tensor.
             kept: Dimension to the indices that stay.
+            part: The part before it is scaled, where there is one already.
 
         Returns:
             The part.
         """
-        key = id(self._state[name])
+        key = id(self.plain[name])
         if key not in self._factors:
             return selected(self[name], kept)
-        part = selected(self._state[name].detach(), kept)
+        part = (selected(self.plain[name], kept) if part is None else part).detach()
         factors = self._factors[key]
         sides = {dim: factor.index_select(0, kept[dim]) if dim in kept else factor for dim, factor in factors.items()}
         return self._scaled(key, part, sides)
@@ -75,10 +78,10 @@ class Perturbed(Mapping[str, Tensor]):
         return scaled
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._state)
+        return iter(self.plain)
 
     def __len__(self) -> int:
-        return len(self._state)
+        return len(self.plain)
 
 
 def _vectors(found: Mapping[int, Tensor], generator: torch.Generator) -> dict[int, Tensor]:

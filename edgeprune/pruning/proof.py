@@ -69,19 +69,21 @@ class Claim:
         """Return the same claim about the networks in float64."""
         return Claim(copied(self.dense).double(), copied(self.pruned).double(), self.masked, self.recipe, self.mode)
 
-    def run_pruned(self, state: Mapping[str, Tensor] | None, inputs: Sequence[Any]) -> list[Tensor]:
+    def run_pruned(self, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:
         """Run the pruned network.
 
         Args:
-            state: Tensors of the dense network to cut, by name; None for its own.
+            state: Tensors of the dense network by name, its own or perturbed ones: the pruned network runs with its
+                own, or with what these are once they are cut.
             inputs: Not modified.
 
         Returns:
             Output tensors, in order.
         """
-        if state is None:
+        if not isinstance(state, Perturbed):
             return run(self.pruned, inputs)
-        return run_with(self.pruned, cut_tensors(self.dense, state, self.recipe), inputs)
+        own = tensors(self.pruned)
+        return run_with(self.pruned, cut_tensors(self.dense, state, self.recipe, own), inputs)
 
 
 def prove(claim: Claim, inputs: Sequence[Any], seed: int) -> ProofReport:
@@ -134,42 +136,52 @@ def _compare_in_double(single: Found, claim: Claim, inputs: Sequence[Any], seed:
 
 def _compare(claim: Claim, inputs: Sequence[Any], seed: int) -> Found:
     generator = torch.Generator().manual_seed(seed)
-    example, noise = tuple(inputs), random_like(inputs, generator)
-    own = _compared(claim, None, example)
+    example, held = tuple(inputs), tensors(claim.dense)
+    own = _compared(claim, held, example)
     if own is None:
         checked_run(claim.dense, example)
-    other = Perturbed(tensors(claim.dense), generator)
-    shown = [own, _agreed_on_smaller(claim, other, noise) or _compared(claim, other, noise)]
+    other = Perturbed(held, generator)
+    agreed = _agreed_on_smaller(claim, other, example, generator)
+    if own and agreed:
+        return _worst([own, agreed])
+    noise = random_like(example, generator)
+    shown = [own, agreed or _compared(claim, other, noise)]
     if None in shown:
         # Silent or not defined there: noise, or other weights, may be what a model cannot be run with.
-        shown += [_compared(claim, None, noise), _compared(claim, other, example)]
+        shown += [_compared(claim, held, noise), _compared(claim, other, example)]
     found = [each for each in shown if each is not None]
     if not found:
         raise PruneError(
             "The masked network's outputs are all zero or not finite, so that comparing them proves nothing.",
             "Give example inputs on which the model answers.",
         )
+    return _worst(found)
+
+
+def _worst(found: Sequence[tuple[float, float]]) -> Found:
     return max(absolute for absolute, _ in found), max(relative for _, relative in found), len(found)
 
 
-def _agreed_on_smaller(claim: Claim, state: Mapping[str, Tensor], batch: Sequence[Any]) -> tuple[float, float] | None:
-    """Return the differences on small images, a fraction of the work; None where these decide nothing.
+def _agreed_on_smaller(
+    claim: Claim, state: Mapping[str, Tensor], example: Sequence[Any], generator: torch.Generator
+) -> tuple[float, float] | None:
+    """Return the differences on small random images, a fraction of the work; None where these decide nothing.
 
     That is where the graph, or the user's code, holds the size of an image as a number: only the full size is known
     to run, and only there does a difference speak against the cut.
     """
-    small = smaller(batch)
+    small = smaller(example)
     try:
-        found = None if small is None else _compared(claim, state, small)
+        found = None if small is None else _compared(claim, state, random_like(small, generator))
     except FORWARD_ERRORS:
         return None
     return found if found is not None and found[1] <= TOLERANCE else None
 
 
-def _compared(claim: Claim, state: Mapping[str, Tensor] | None, batch: Sequence[Any]) -> tuple[float, float] | None:
+def _compared(claim: Claim, state: Mapping[str, Tensor], batch: Sequence[Any]) -> tuple[float, float] | None:
     """Return the largest absolute and relative difference on one batch; None if the outputs show nothing."""
     outputs = claim.run_pruned(state, batch)  # first, since it may not run at all
-    expected = claim.masked.run(tensors(claim.dense) if state is None else state, batch)
+    expected = claim.masked.run(state, batch)
     difference = _difference(outputs, expected)
     return None if _shows_nothing(expected) else difference
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from edgeprune.errors import EdgePruneError, ModelError, UsageError
-from edgeprune.pruning.capture import checked_run, copied, tensors
+from edgeprune.pruning.capture import checked_run, copied, modules_of, tensors
 from edgeprune.pruning.exclusion import check_patterns
 from edgeprune.pruning.keeping import Recover, between_steps
 from edgeprune.pruning.result import PruneResult
@@ -69,7 +69,7 @@ def prune(
     check_patterns(model, spec.exclude)
     if isinstance(calibration, Iterator):
         calibration = list(calibration)  # every step reads it again
-    training = any(module.training for module in model.modules())
+    training = any(module.training for module in modules_of(model).values())
     working = copied(model).eval() if training else model  # which no method changes
     with _model_at_fault(working, inputs):
         result: PruneResult = METHODS.load(spec.method)(
@@ -77,9 +77,10 @@ def prune(
         )
     if result.model is model:  # nothing was removed
         result = replace(result, model=copied(model))
-    modes = {name: module.training for name, module in model.named_modules()}
-    for name, module in result.model.named_modules():
-        module.training = modes.get(name, model.training)
+    modes = {name: module.training for name, module in modules_of(model).items()}
+    for name, module in modules_of(result.model).items():
+        if module.training != (wanted := modes.get(name, model.training)):
+            module.training = wanted
     return result
 
 

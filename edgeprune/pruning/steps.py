@@ -114,8 +114,8 @@ def _step(node: Node, call_of: Callable[[Node], Call], last: Sequence[Node]) -> 
     else:
         inner, given = wrapped
         call = Steps(inner, call_of).run
-    single = tuple((position, value) for position, value in enumerate(given) if isinstance(value, Node))
-    nested = tuple((position, value) for position, value in enumerate(given) if isinstance(value, (list, tuple)))
+    single = tuple([(position, value) for position, value in enumerate(given) if isinstance(value, Node)])
+    nested = tuple([(position, value) for position, value in enumerate(given) if isinstance(value, (list, tuple))])
     keywords = {} if wrapped else node.kwargs
     return _Step(node, call, tuple(given), single, nested, keywords, tuple(last))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from edgeprune.errors import ModelError
 from edgeprune.pruning.bypass import remove
-from edgeprune.pruning.capture import canonical_names, copied, tensors
+from edgeprune.pruning.capture import canonical_names, copied, modules_of, tensors
 from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.perturbation import Perturbed, selected
 from edgeprune.pruning.zeroing import checked_masks, zero_entries
@@ -34,7 +35,7 @@ def cut(model: nn.Module, recipe: PruneRecipe) -> None:
     for cut_ in recipe.cuts:
         for slice_ in cut_.slices:
             _check(held, slice_)
-    modules = dict(model.named_modules())
+    modules = modules_of(model)
     for name, attribute, _ in recipe.attributes:
         _check_attribute(modules, name, attribute)
     masks = checked_masks(model, recipe.zeros)
@@ -71,7 +72,7 @@ def set_attributes(model: nn.Module, recipe: PruneRecipe) -> None:
         model: Changed.
         recipe: What was cut.
     """
-    modules = dict(model.named_modules(remove_duplicate=False))
+    modules = modules_of(model, again=True)
     for name, attribute, value in recipe.attributes:
         setattr(modules[name], attribute, value)
 
@@ -145,7 +146,10 @@ def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], Ids]) -> None:
 
 
 def _sliced(
-    first: Mapping[str, str], held: Mapping[str, Tensor], kept: Mapping[tuple[str, int], Ids]
+    first: Mapping[str, str],
+    held: Mapping[str, Tensor],
+    kept: Mapping[tuple[str, int], Ids],
+    parts: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     indices: dict[str, dict[int, Tensor]] = {}
     for (name, dim), left in kept.items():
@@ -154,26 +158,31 @@ def _sliced(
         if dim not in places:  # else it is tied, and the same is cut under another name
             places[dim] = torch.from_numpy(left)
     if isinstance(held, Perturbed):
-        return {base: held.cut(base, places) for base, places in indices.items()}
+        known = parts or {}
+        return {base: held.cut(base, places, known.get(base)) for base, places in indices.items()}
     return {base: selected(held[base].detach(), places) for base, places in indices.items()}
 
 
-def cut_tensors(model: nn.Module, state: Mapping[str, Tensor], recipe: PruneRecipe) -> dict[str, Tensor]:
-    """Cut tensors as those of a model are cut.
+def cut_tensors(
+    model: nn.Module, state: Perturbed, recipe: PruneRecipe, parts: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Cut perturbed tensors as those of a model are cut.
 
     Args:
         model: Dense; left as it is.
-        state: Other tensors for it, by name; left as they are.
+        state: The model's tensors, perturbed.
         recipe: What is cut.
+        parts: Tensors of the pruned model, by name: where nothing is zeroed, these are scaled instead of cutting the
+            dense ones once more.
 
     Returns:
         What they are in the pruned model, by name; those of removed modules included.
     """
-    first = canonical_names(tensors(model))
+    first = canonical_names(state.plain)
     masks = {first[name]: mask for name, mask in checked_masks(model, recipe.zeros).items()}
     zeroed = {name: state[name].masked_fill(mask, 0) for name, mask in masks.items()}
-    held = {**state, **zeroed} if zeroed else state  # tensors may be made when they are asked for
-    sliced = _sliced(first, held, _kept(recipe))
+    held: Mapping[str, Tensor] = {**state, **zeroed} if zeroed else state  # most are made when they are asked for
+    sliced = _sliced(first, held, _kept(recipe), parts)
     return {name: sliced[base] if base in sliced else held[base] for name, base in first.items()}
 
 
@@ -195,18 +204,18 @@ def following_attributes(model: nn.Module, counts: Mapping[str, int]) -> tuple[t
         Module name, attribute and new value, for those that change.
     """
     changed: list[tuple[str, str, Value]] = []
-    for name, module in model.named_modules():
-        for attribute, value in _attributes(module, counts.get(name)).items():
+    for name, module in modules_of(model).items():
+        kind: Any = type(module)
+        derive = _derivation(kind)
+        for attribute, value in derive(module, counts.get(name)).items() if derive else ():
             if getattr(module, attribute) != value:
                 changed.append((name, attribute, value))
     return tuple(changed)
 
 
-def _attributes(module: nn.Module, count: int | None) -> dict[str, Value]:
-    for kind, derive in _DERIVE.items():
-        if isinstance(module, kind):
-            return derive(module, count)
-    return {}
+@cache
+def _derivation(kind: Any) -> Callable[[Any, int | None], dict[str, Value]] | None:
+    return next((derive for known, derive in _DERIVE.items() if issubclass(kind, known)), None)
 
 
 def _convolution(module: Any, count: int | None) -> dict[str, Value]:

@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from edgeprune.pruning.capture import Captured, tensors
+from edgeprune.pruning.capture import Captured, modules_of, tensors
 from edgeprune.pruning.heads import attended
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import op_name, shape_of, unlabelled, wrapped_call
@@ -32,7 +33,7 @@ def walk(model: nn.Module, captured: Captured, heads: str = "width") -> Trace:
     """
     trace = Trace(heads, attended(captured.program.graph) if heads == "whole" else frozenset())
     state = tensors(model)
-    owners = dict(model.named_modules())
+    owners = modules_of(model)
     for node in captured.program.graph.nodes:
         trace.enter(node)
         if node.op == "placeholder":
@@ -55,14 +56,29 @@ def _placeholder(
         shape = tuple(state[name].shape)
         owner = name.rpartition(".")[0]
         module = owners.get(owner)
-        counted = 2 if isinstance(module, _ConvNd) else len(shape)  # a kernel has no channels along its sides
-        axes = {dim: trace.classes.fresh(length) for dim, length in enumerate(shape[:counted]) if length > 1}
-        trace.state[name] = Labels(shape, axes)
+        trace.state[name] = _beside_weight(trace, owner, shape, module) or _fresh(trace, shape, module)
         if isinstance(module, nn.MultiheadAttention):
             # It checks its one width against all of its sides; only a graph written again can cut them apart.
             trace.enter(f"nn.MultiheadAttention {owner!r}")
             trace.bake(trace.state[name], "belongs to")
     return trace.state[name]
+
+
+def _fresh(trace: Trace, shape: tuple[int, ...], module: nn.Module | None) -> Labels:
+    counted = 2 if isinstance(module, _ConvNd) else len(shape)  # a kernel has no channels along its sides
+    return Labels(shape, {dim: trace.classes.fresh(length) for dim, length in enumerate(shape[:counted]) if length > 1})
+
+
+def _beside_weight(trace: Trace, owner: str, shape: tuple[int, ...], module: nn.Module | None) -> Labels | None:
+    """Return the labels of a bias, or of a norm's statistics: those of the weight beside it, which it never leaves."""
+    beside = trace.state.get(f"{owner}.weight" if owner else "weight")
+    if beside is None or not isinstance(module, _WITH_VECTORS) or shape != beside.shape[:1]:
+        return None
+    return Labels(shape, {dim: ids for dim, ids in beside.axes.items() if dim == 0})
+
+
+_WITH_VECTORS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, _NormBase, nn.LayerNorm, nn.GroupNorm)
+"""Modules whose vectors all run along dimension 0 of their weight."""
 
 
 def _freeze_outputs(trace: Trace, node: Node) -> None:

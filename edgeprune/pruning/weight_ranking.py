@@ -57,8 +57,8 @@ def plan_weights(
     Raises:
         PruneError: There is no weight to rank, or a tensor would be left without any.
     """
-    kept = {name: reason for name in _weights(model) if (reason := _why_kept(name, evidence.tensors[name], spec))}
-    names = [name for name in _weights(model) if name not in kept]
+    kept = {name: reason for name in weight_names(model) if (reason := _why_kept(name, evidence.tensors[name], spec))}
+    names = [name for name in weight_names(model) if name not in kept]
     if not names:
         raise PruneError("No weight of this model can be set to zero.", f"All have to stay: {_listed(kept)}.")
     scores = {name: _scores(evidence, name, spec) for name in names}
@@ -76,8 +76,17 @@ def plan_weights(
     return WeightPlan(masks, scores, kept)
 
 
-def _weights(model: nn.Module) -> list[str]:
-    # Tensors with two dimensions or more, tied ones once: biases and norms are few, and shift what they touch.
+def weight_names(model: nn.Module) -> list[str]:
+    """Return the tensors with two dimensions or more, tied ones once.
+
+    Biases and norms are few, and shift what they touch.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        Names, in the model's order.
+    """
     first = canonical_names(tensors(model))
     return [n for n, p in model.named_parameters() if p.dim() >= 2 and p.is_floating_point() and first[n] == n]
 

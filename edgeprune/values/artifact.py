@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeprune.values.json import ELIDED
+from edgeprune.values.packing import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Artifact:
         parity: None for a file that we did not make.
         ir_version: Of ONNX's file format; None for TFLite.
         float_layers: Layers that int8-mixed left in float, the costliest first.
+        packed: The same file as it travels, if it was packed; None else.
     """
 
     path: Path
@@ -89,3 +91,4 @@ class Artifact:
     parity: ParityReport | None = None
     ir_version: int | None = field(default=None, metadata=ELIDED)
     float_layers: tuple[str, ...] = field(default=(), metadata=ELIDED)
+    packed: Packed | None = None

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+COUNTS_INSTRUCTIONS = "counting instructions"
+"""The end of a virtual board's model whose clock goes on by 1 ns with each instruction that is executed."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
@@ -81,6 +84,11 @@ class DeviceInfo:
     governor: str | None
     runtimes: tuple[RuntimeInfo, ...]
     sensors: tuple[str, ...] = ()
+
+    @property
+    def counts_instructions(self) -> bool:
+        """Whether the board's times are counts of instructions, and no processor's times."""
+        return self.model.endswith(COUNTS_INSTRUCTIONS)
 
     def runtime(self, name: str) -> RuntimeInfo | None:
         """Return the runtime called `name`, or None if the agent does not know it."""

@@ -108,6 +108,8 @@ class End:
 class Simulation:
     """A host and an agent at the ends of one line."""
 
+    features = wire.SerialLink.features
+
     def __init__(self, up=intact, down=intact, *, rate=115200, fastest=None, supported=wire.LADDER, seed=1):
         self.now, self.rng = 0.0, random.Random(seed)
         self._order, self._arrivals = itertools.count(), []
@@ -198,6 +200,9 @@ class Simulation:
         if frame.kind == wire.HELLO and end is self.agent:
             end.link.session = frame.session
             end.link.signal(wire.HELLO, b"{}")
+            end.link.agree(list(self.features))
+        elif frame.kind == wire.HELLO:
+            end.link.agree(list(self.features))
         elif frame.kind == wire.PING:
             end.link.signal(wire.PONG)
         elif frame.kind == wire.DATA:

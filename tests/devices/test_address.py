@@ -20,6 +20,7 @@ from edgeprune.errors import UsageError
         ("ssh+exec://pi@board", SshAddress("board", "pi", scheme="ssh+exec")),
         ("ssh://pi@board?root=/mnt/ssd&quota=1GiB", SshAddress("board", "pi", root="/mnt/ssd", quota_bytes=1 << 30)),
         ("ssh://pi@board?password=ask", SshAddress("board", "pi", ask_password=True)),
+        ("ssh+exec://pi@board?identity=/k/id", SshAddress("board", "pi", identity="/k/id", scheme="ssh+exec")),
         ("serial:///dev/ttyUSB0", SerialAddress("/dev/ttyUSB0")),
         ("serial:///dev/ttyUSB0?baud=921600", SerialAddress("/dev/ttyUSB0", 921600)),
         ("serial:///dev/ttyUSB0?login=pi&root=/mnt/ssd", SerialAddress("/dev/ttyUSB0", login="pi", root="/mnt/ssd")),

@@ -5,6 +5,7 @@ import os
 import signal
 from array import array
 from pathlib import Path
+from types import SimpleNamespace
 
 import board_models
 import numpy as np
@@ -13,9 +14,19 @@ import pytest
 from edgeprune.errors import ArtifactError, DeviceError, ProtocolError, RunFailed, UnknownName, UsageError
 from edgeprune.measuring import measure, measure_repeat, summarise
 from edgeprune.values.device import DeviceInfo, DeviceProfile, RuntimeInfo
+from edgeprune.values.measurement import Footprint
 from edgeprune.values.plan import BenchPlan
 
-PLAN = BenchPlan("custom", warmup_s=0.02, min_duration_s=0.2, max_duration_s=10.0, min_runs=66, repeats=2)
+PLAN = BenchPlan(
+    "custom",
+    warmup_s=0.02,
+    min_duration_s=0.2,
+    max_duration_s=10.0,
+    min_runs=66,
+    repeats=2,
+    cool_s=0.0,
+    max_wait_ratio=1.0,
+)
 INFO = DeviceInfo(
     device_id="id", boot_id="boot", agent="0.1.0", agent_sha256="abc", python="3.11", model="Board", os="OS",
     kernel="6", arch="aarch64", cpu_count=4, memory_bytes=None, disk_free_bytes=1 << 30, governor="performance",
@@ -42,7 +53,14 @@ class TestOnTheTrueAgent:
         assert m.environment["runtime"] == "onnxruntime"
         assert m.environment["providers"] == "CPU"
         assert m.environment["boot_ids"] == session.info.boot_id
-        assert m.verdict in ("ok", "unstable")
+        assert m.verdict != "inconclusive"
+        assert m.environment["load_by_others"].endswith(" processors")
+
+    def test_a_board_tells_its_state_at_any_time(self, session):
+        first, second = session.state(), session.state()
+        assert first.cpus == session.info.cpu_count
+        assert first.at_ns < second.at_ns
+        assert first.busy_s <= second.busy_s
 
     def test_a_tflite_file_runs_by_litert(self, session):
         m = measure(session, board_models.artifact(board_models.TFLITE), PLAN)
@@ -66,7 +84,7 @@ class TestOnTheTrueAgent:
             measure(session, linear, PLAN)
         finally:
             del session.run
-        assert len(set(runs)) == PLAN.repeats
+        assert len(set(runs)) == 1 + PLAN.repeats  # the first one finds out about loading and memory
 
     def test_a_file_that_is_no_model_is_an_artifact_error(self, session, linear, tmp_path):
         content = b"no model at all"
@@ -101,6 +119,7 @@ class FakeSession:
 
     profile = DeviceProfile("bench", "local://")
     info = INFO
+    client = SimpleNamespace(line_rate=0, hello={})
 
     def __init__(self, events=()):
         self.events, self.specs, self.pushed = events, [], []
@@ -110,20 +129,39 @@ class FakeSession:
 
     def run(self, spec, on_event, deadline_s):
         self.specs.append(spec)
-        for event in self.events:
+        events = FOOTPRINT if spec["kind"] == "footprint" else self.events
+        for event in events:
             on_event(event)
-        return self.events[-1]
+        return events[-1]
 
 
 EVENTS = [
     {"kind": "started", "runtime": "onnxruntime", "version": "1.20", "providers": ["CUDA", "CPU"], "boot_id": "boot",
      "memory_before_bytes": None},
     {"kind": "loaded", "load_ns": 7, "providers": ["CPU"], "inputs": [], "outputs": []},
-    {"kind": "warm", "first_run_ns": 9, "runs": 20, "steady": False, "finite": True},
+    {"kind": "warm", "first_run_ns": 9, "runs": 20, "steady": False, "finite": True, "at_ns": 50},
     {"kind": "samples", "ns": [100, 101]},
     {"kind": "samples", "ns": [102]},
     {"kind": "end", "state": "done", "peak_memory_bytes": None, "error": None},
 ]  # fmt: skip
+
+FOOTPRINT = [
+    {"kind": "started", "memory_before_bytes": 20},
+    {"kind": "loaded", "load_ns": 90},
+    {"kind": "footprint", "warm_load_ns": 30, "peak_memory_bytes": 50},
+    {"kind": "end", "state": "done", "peak_memory_bytes": 60, "error": None},
+]
+
+
+def test_loading_and_memory_are_measured_once_before_the_first_repeat(linear):
+    session = FakeSession(EVENTS)
+    first, second = (measure_repeat(session, linear, PLAN, index) for index in range(2))
+    assert [spec["kind"] for spec in session.specs] == ["footprint", "latency", "latency"]
+    assert first.footprint == Footprint(90, 30, 50, 20)
+    assert second.footprint is None
+    m = summarise(linear, PLAN, [first, second], device="bench", info=INFO)
+    assert m.peak_memory_bytes == 50
+    assert (m.latency.first_load_s, m.latency.warm_load_s) == pytest.approx((90e-9, 30e-9))
 
 
 def test_a_repeat_holds_what_the_events_said(linear):
@@ -134,10 +172,17 @@ def test_a_repeat_holds_what_the_events_said(linear):
     assert (repeat.peak_memory_bytes, repeat.memory_before_bytes) == (None, None)
 
 
+@pytest.mark.parametrize(("rate_hz", "period_s"), [(0.0, 0.0), (20.0, 0.05)])
+def test_a_rate_is_asked_for_as_the_time_between_two_inferences(linear, rate_hz, period_s):
+    session = FakeSession(EVENTS)
+    measure_repeat(session, linear, dataclasses.replace(PLAN, rate_hz=rate_hz), 1)
+    assert session.specs[0]["period_s"] == period_s
+
+
 def test_a_repeat_asks_for_its_share_of_the_plan(linear):
     session = FakeSession(EVENTS)
     measure_repeat(session, linear, BenchPlan(threads=2, seed=5), 0)
-    spec = session.specs[0]
+    spec = session.specs[-1]
     assert spec["min_duration_s"] == pytest.approx(10 / 3)
     assert (spec["min_runs"], spec["max_duration_s"], spec["warmup_s"]) == (44, 20.0, 1.0)
     assert (spec["threads"], spec["seed"], spec["sha"]) == (2, 5, linear.sha256)

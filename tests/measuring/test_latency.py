@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.measuring.latency import SAMPLES_NEEDED, count_outliers, judge, latency_stats, percentile_s
+from edgeprune.measuring.latency import SAMPLES_NEEDED, count_outliers, latency_stats, minute_medians_s, percentile_s
 from edgeprune.values.plan import BenchPlan
 
 PLAN = BenchPlan(min_runs=12, repeats=2)
@@ -90,50 +90,17 @@ def test_statistics_scale_with_the_samples(repeat, groups, factor):
     assert scaled.cv_ratio == pytest.approx(plain.cv_ratio, abs=1e-9)
 
 
-def steady(seed=0, centre=1e6, n=50):
-    return np.random.default_rng(seed).normal(centre, centre / 50, n)
+def test_minutes_are_counted_by_the_samples_and_only_full_ones_count():
+    assert minute_medians_s(np.array([20e9] * 3 + [30e9] * 3)) == pytest.approx([20.0, 30.0])
+    assert minute_medians_s(np.full(50, 1e9)) == []
 
 
-def test_repeats_that_agree_are_ok(repeat):
-    assert judge(PLAN, [repeat(steady(0)), repeat(steady(1), 1)]).name == "ok"
+def test_at_a_rate_minutes_are_counted_by_the_rate():
+    assert minute_medians_s(np.array([1e6] * 60 + [2e6] * 60), rate_hz=1.0) == [1e-3, 2e-3]
 
 
-def test_medians_over_ten_percent_apart_are_unstable(repeat):
-    for centre, name in ((1.08e6, "ok"), (1.13e6, "unstable"), (0.87e6, "unstable")):
-        verdict = judge(PLAN, [repeat(steady(0)), repeat(steady(1, centre), 1)])
-        assert verdict.name == name
-        assert (name == "ok") == (verdict.reason == "")
-    assert "apart" in verdict.reason
-
-
-def test_latencies_that_spread_too_far_are_unstable(repeat):
-    two_speeds = np.where(np.arange(50) % 2, 1e6, 1.5e6)
-    verdict = judge(PLAN, [repeat(two_speeds), repeat(two_speeds, 1)])
-    assert verdict.name == "unstable"
-    assert "Half of the samples" in verdict.reason
-
-
-def test_a_few_spikes_do_not_make_latency_unstable(repeat):
-    spiky = steady()
-    spiky[:5] *= 40
-    assert judge(PLAN, [repeat(spiky), repeat(steady(1), 1)]).name == "ok"
-
-
-def test_repeats_of_two_boots_are_not_put_together(repeat):
-    verdict = judge(PLAN, [repeat(steady()), repeat(steady(1), 1, boot_id="other")])
-    assert verdict.name == "inconclusive"
-    assert "2 boots" in verdict.reason
-
-
-@pytest.mark.parametrize(
-    ("plan", "counts", "said"),
-    [
-        (BenchPlan(repeats=2, min_runs=120), (50, 50), "Only 100 of at least 120 runs"),
-        (BenchPlan(repeats=3, min_runs=12), (50, 50), "Only 2 of 3 repeats"),
-        (BenchPlan(repeats=2, min_runs=2), (5, 5), "too few for a median"),
-    ],
-)
-def test_missing_evidence_is_inconclusive_and_says_what(repeat, plan, counts, said):
-    verdict = judge(plan, [repeat(steady(n=count), index) for index, count in enumerate(counts)])
-    assert verdict.name == "inconclusive"
-    assert said in verdict.reason
+def test_each_repeat_has_its_median_and_percentiles_have_bounds(repeat):
+    stats = latency_stats([repeat([1000] * 40), repeat([3000] * 40, 1)])
+    assert stats.repeat_p50_s == pytest.approx((1e-6, 3e-6))
+    assert (stats.p90_bound_s, stats.p95_bound_s, stats.minute_p50_s) == (3e-6, None, ())
+    assert (stats.first_load_s, stats.warm_load_s) == (None, None)

@@ -9,7 +9,7 @@ import torch
 from pruning_architectures import Classifier, Dense, VisionTransformer
 from torch import nn
 
-from edgeprune.pruning.capture import copied
+from edgeprune.pruning.capture import copied, modules_of
 from edgeprune.pruning.copying import copied_module
 
 
@@ -67,6 +67,12 @@ def test_what_is_shared_within_a_model_is_shared_within_its_copy():
     assert made.second.weight is made.first.weight and made.also is made.first
     assert made.first.owner is made
     assert made.parts == [made.first, made.second] and made.table["whole"] is made.parts
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_modules_are_found_as_torch_names_them(model):
+    assert list(modules_of(model).items()) == list(model.named_modules())
+    assert list(modules_of(model, again=True).items()) == list(model.named_modules(remove_duplicate=False))
 
 
 def test_hooks_of_a_copy_are_its_own():

@@ -52,6 +52,9 @@ def test_a_part_is_what_cutting_the_whole_gives():
     assert torch.equal(state.cut("kernel", {3: columns - 1}), state["kernel"][..., columns - 1])
     assert torch.equal(state.cut("vector", {0: rows}), state["vector"][rows])
     assert torch.equal(state.cut("deep", {2: columns}), state["deep"][..., columns])
+    known = sparse[rows]
+    assert torch.equal(state.cut("kernel", {0: rows}, known), state["kernel"][rows])
+    assert not torch.equal(state.cut("kernel", {0: rows}, known.flip(0)), state["kernel"][rows])
 
 
 def test_large_images_are_cut_to_multiples_of_32_and_small_ones_are_left():

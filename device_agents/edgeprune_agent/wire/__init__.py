@@ -8,7 +8,11 @@ from edgeprune_agent.wire.bodies import (
     decode_json,
     encode_json,
 )
+from edgeprune_agent.wire.climber import (
+    Climber,
+)
 from edgeprune_agent.wire.frames import (
+    STREAM_COST,
     Frame,
     Lanes,
     StreamReader,
@@ -91,7 +95,6 @@ from edgeprune_agent.wire.serial_line import (
 )
 from edgeprune_agent.wire.tuning import (
     LADDER,
-    Climber,
     Follower,
 )
 
@@ -143,6 +146,7 @@ __all__ = [
     "SAMPLE_BYTES",
     "SHUFFLED",
     "SPAN",
+    "STREAM_COST",
     "TUNE",
     "WINDOW_BYTES",
     "ZLIB",

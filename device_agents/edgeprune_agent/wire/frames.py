@@ -23,6 +23,8 @@ from edgeprune_agent.wire.protocol import (
 _HEADER = struct.Struct(">BBHHHB3s")
 _LENGTH = struct.Struct(">I")
 _OVERHEAD = _HEADER.size + _LENGTH.size
+STREAM_COST = _OVERHEAD + _LENGTH.size
+"""Bytes that a frame takes in a stream besides its payload."""
 
 
 class Frame(NamedTuple):

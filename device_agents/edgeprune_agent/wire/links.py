@@ -1,7 +1,7 @@
 """What carries frames, apart from the messages in them: a pipe that loses nothing, here, and a serial line."""
 
 import math
-from typing import List
+from typing import Any, List, Tuple
 
 from edgeprune_agent.wire.frames import Frame, StreamReader, StreamWriter
 from edgeprune_agent.wire.messages import CHUNK_BYTES, Message
@@ -20,6 +20,7 @@ class Link:
         heard_at: When the last valid frame came.
         packs: Whether it is worth while to compress what is sent.
         rate: Bits per second of a line; 0 where nobody knows them.
+        features: What this end's HELLO says of the link in its `feat`.
     """
 
     session = 0
@@ -30,6 +31,10 @@ class Link:
     heard_at = 0.0
     packs = False
     rate = 0
+    features: Tuple[str, ...] = ()
+
+    def agree(self, theirs: Any) -> None:
+        """Learn the `feat` of the other side's HELLO, before anything else is posted."""
 
     @property
     def waiting_bytes(self) -> int:

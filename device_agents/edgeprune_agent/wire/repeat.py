@@ -15,7 +15,7 @@ from edgeprune_agent.wire.protocol import ACK_NOW, BULK, EVENTS, FIRST, LANES_BY
 
 SPAN = 64
 """How many frames of a lane may be ahead of the first one that is missing."""
-FRAME_COST = 18
+FRAME_COST, SHORT_COST = 18, 10
 """Bytes that a frame costs on the line besides its payload: header, checksum, count, zero."""
 MIN_PIECE, MAX_PIECE = 128, 4096
 _HIGHEST = struct.Struct(">H")
@@ -26,6 +26,8 @@ _ACK_AGAIN_S = (0.12, 0.4)
 """An ACK may be lost as well, and then the other side of a file may wait for it."""
 _TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.25, 5.0
 _MEMORY_BYTES = 400 * 1000
+_EXPECTED_LOSS = 1e-5
+"""Share of bytes that are hit, before anything is known."""
 _WINDOW_S, _SMALLEST_WINDOW, _URGENT_BYTES = 0.5, 4096, 8192
 _PIECE_S = 0.18
 """The longest that a frame may occupy the line, since an urgent one waits behind it."""
@@ -92,6 +94,12 @@ class Receiver:
         if frame.flags & ACK_NOW or 1 < ahead <= _WRAP // 2:
             self._acknowledge_at = now
 
+    def complete(self, frame: Frame) -> Frame:
+        """Return a DATA frame with its whole sequence number, of which a short one holds the low byte alone."""
+        due = self._due[frame.lane]
+        ahead = (frame.sequence - due + 128 & 0xFF) - 128
+        return frame._replace(sequence=due + ahead & _WRAP)
+
     def accept(self, frame: Frame, now: float) -> List[Frame]:
         """Take a DATA frame that was noted.
 
@@ -143,17 +151,13 @@ class Receiver:
 
 
 class Packet(NamedTuple):
-    """A frame under way, or to be sent again."""
+    """A frame under way, or to be sent again; `size` is what it costs on the line, in bytes."""
 
     lane: int
     sequence: int
     flags: int
     payload: bytes
-
-    @property
-    def size(self) -> int:
-        """What it costs on the line, in bytes."""
-        return len(self.payload) + FRAME_COST
+    size: int
 
 
 class _Lane:
@@ -176,6 +180,7 @@ class Sender:
         rate: Bits per second of the line; may be changed at any time.
 
     Attributes:
+        frame_cost: Bytes that a new frame costs on the line besides its payload.
         waiting_bytes: How much of the messages was never sent.
         resolved: How many packets are known to have come or not,
         lost: and how many of these did not.
@@ -183,20 +188,19 @@ class Sender:
     """
 
     def __init__(self, rate: int) -> None:
-        self.rate = rate
+        self.rate, self.frame_cost = rate, FRAME_COST
         self.waiting_bytes = self.sent_bytes = 0
         self.resolved = self.lost = 0
         self._lanes = {lane: _Lane() for lane in LANES_BY_URGENCY}
         self._flight: "OrderedDict[int, Packet]" = OrderedDict()
         self._flight_bytes = 0
         self._timeout_at, self._patience = math.inf, 1.0
-        start = 2048 if rate >= 921600 else 1400
-        self._errors, self._bytes = 0.5, 0.5 * start * start / 20
+        self._errors, self._bytes = 0.5, 0.5 / _EXPECTED_LOSS
 
     @property
     def piece_bytes(self) -> int:
         """Payload of new frames: where the cost of headers equals that of losses, as far as losses are known."""
-        best = math.sqrt(20 * self._bytes / self._errors)
+        best = math.sqrt(self.frame_cost * self._bytes / self._errors)
         most = min(MAX_PIECE, self.rate / 10 * _PIECE_S)
         return int(max(MIN_PIECE, min(best, most)))
 
@@ -256,7 +260,7 @@ class Sender:
             lane.waiting.popleft()
         lane.sent_bytes = 0 if flags & LAST else end
         self.waiting_bytes -= end - start
-        packet = Packet(number, lane.next & _WRAP, flags, raw[start:end])
+        packet = Packet(number, lane.next & _WRAP, flags, raw[start:end], end - start + self.frame_cost)
         lane.next += 1
         return packet
 

@@ -5,7 +5,7 @@ Pure; the caller brings the clock, and sets the line to `rate`.
 
 import math
 from collections import deque
-from typing import Deque, Dict, List, Optional, Tuple
+from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from edgeprune_agent.wire import cobs
 from edgeprune_agent.wire.frames import Frame, decode_frame
@@ -23,7 +23,8 @@ from edgeprune_agent.wire.protocol import (
     TUNE,
     WireError,
 )  # fmt: skip
-from edgeprune_agent.wire.repeat import MAX_PIECE, Receiver, Sender, decode_ack
+from edgeprune_agent.wire.repeat import MAX_PIECE, SHORT_COST, Receiver, Sender, decode_ack
+from edgeprune_agent.wire.short import FEATURE, decode_short, encode_short, is_short
 from edgeprune_agent.wire.tuning import SILENCE_S, Tuner
 
 PROBE_TEXT = b"\r~EPL?\r"
@@ -77,6 +78,7 @@ class SerialLink(Link):
     chunk_bytes = 16 * 1024 - 64
     window_bytes = 256 * 1024
     packs = True
+    features = (FEATURE,)
 
     def __init__(self, tuner: Tuner, session: int = 0, now: float = 0.0) -> None:
         self.session, self.max_frame = session, MAX_PIECE
@@ -84,6 +86,7 @@ class SerialLink(Link):
         self._splitter = cobs.Splitter(_LONGEST_CHUNK)
         self._sender, self._receiver = Sender(tuner.rate), Receiver()
         self._packets = 0
+        self._short = False
         self._idle = True
         self._signals: Deque[Tuple[int, bytes]] = deque()
         self._greeting: Optional[bytes] = None
@@ -122,6 +125,11 @@ class SerialLink(Link):
         """What comes, and its losses."""
         return self._receiver
 
+    def agree(self, theirs: Any) -> None:
+        """Send short frames from now on if the other side reads them."""
+        if isinstance(theirs, list) and FEATURE in theirs:
+            self._short, self._sender.frame_cost = True, SHORT_COST
+
     def post(self, message: Message) -> None:
         """Queue a message."""
         self._sender.post(message)
@@ -150,7 +158,7 @@ class SerialLink(Link):
         frames: List[Frame] = []
         for chunk in self._splitter.feed(data):
             try:
-                frames += self._accept(decode_frame(cobs.decode(chunk), MAX_PIECE), now)
+                frames += self._accept(self._decode(cobs.decode(chunk)), now)
             except WireError:
                 self.dismissed |= chunk == LEAVE_TEXT
                 if chunk == GONE_TEXT and self._tuner.leads:
@@ -164,6 +172,11 @@ class SerialLink(Link):
         if PROBE_TEXT in text and now - self.heard_at > _QUIET_S:
             self.probed = True
             self._splitter.rest = b""
+
+    def _decode(self, raw: bytes) -> Frame:
+        if not is_short(raw):
+            return decode_frame(raw, MAX_PIECE)
+        return self._receiver.complete(decode_short(raw, self.session))
 
     def _accept(self, frame: Frame, now: float) -> List[Frame]:
         if frame.kind == TUNE:
@@ -258,8 +271,9 @@ class SerialLink(Link):
         number = self._packets & 0xFFFF
         frame = Frame(kind, flags, session or self.session or 1, number, sequence, lane, payload)
         self._packets += 1
+        raw = encode_short(frame) if self._short and kind == DATA else frame.encode()
         # The zero before marks off what was said while the line was idle; behind another frame it says nothing.
-        return (b"\0" if self._idle else b"") + cobs.encode(frame.encode()) + b"\0"
+        return (b"\0" if self._idle else b"") + cobs.encode(raw) + b"\0"
 
     def wake_at(self) -> float:
         """Return when `take` may have something although nothing was posted or fed."""

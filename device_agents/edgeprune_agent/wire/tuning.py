@@ -15,7 +15,7 @@ import math
 import struct
 import zlib
 from collections import deque
-from typing import Deque, Optional, Sequence, Set, Tuple
+from typing import Deque, Optional, Sequence, Tuple
 
 from edgeprune_agent.wire.protocol import WireError
 
@@ -25,14 +25,15 @@ SILENCE_S = 4.0
 """Both ends go back to the console's speed when nothing was heard for this long."""
 PROBES, PROBE_BYTES = 8, 512
 _STEP = struct.Struct(">BIIB")
-_ASK, _AGREE, _REFUSE, _PROBE, _ECHO, _COMMIT, _COMMITTED = range(7)
-_REPEAT_S, _ASK_S, _ANSWER_S, _SETTLE_S, _REVERT_S = 0.15, 0.6, 1.0, 0.08, 2.0
-_GRACE_S = 0.3
+ASK, AGREE, REFUSE, PROBE, ECHO, COMMIT, COMMITTED = range(7)
+REVERT_S = 2.0
+"""The agent switches back this long after it has agreed, unless the change was made for good."""
 
 
-def _step(step: int, token: int, rate: int = 0, index: int = 0) -> bytes:
+def encode_step(step: int, token: int, rate: int = 0, index: int = 0) -> bytes:
+    """Return the payload of a TUNE frame."""
     head = _STEP.pack(step, token, rate, index)
-    return head + (_pattern(token, index) if step in (_PROBE, _ECHO) else b"")
+    return head + (_pattern(token, index) if step in (PROBE, ECHO) else b"")
 
 
 def _pattern(token: int, index: int) -> bytes:
@@ -41,11 +42,16 @@ def _pattern(token: int, index: int) -> bytes:
     return b"".join(word.to_bytes(4, "big") for word in words)
 
 
-def _read(payload: bytes) -> Tuple[int, int, int, int]:
+def read_step(payload: bytes) -> Tuple[int, int, int, int]:
+    """Return step, token, speed and index of the payload of a TUNE frame.
+
+    Raises:
+        WireError: It is none.
+    """
     if len(payload) < _STEP.size:
         raise WireError(f"a step of {len(payload)} bytes")
     step, token, rate, index = _STEP.unpack_from(payload)
-    if payload != _step(step, token, rate, index) or step > _COMMITTED:
+    if payload != encode_step(step, token, rate, index) or step > COMMITTED:
         raise WireError("a step that was altered")
     return step, token, rate, index
 
@@ -108,117 +114,6 @@ class Tuner:
         raise NotImplementedError
 
 
-class Climber(Tuner):
-    """The host's part.
-
-    Args:
-        rate: The console's speed.
-        fastest: The highest speed to try; `rate` for none.
-    """
-
-    leads = True
-
-    def __init__(self, rate: int, fastest: int) -> None:
-        super().__init__(rate)
-        self._ahead = deque(step for step in LADDER if rate < step <= fastest)
-        self._climbed = [rate]
-        self._token = self._goal = 0
-        self._send, self._next_at, self._until, self._reverts_at = _ASK, math.inf, math.inf, math.inf
-        self._unsent: Deque[int] = deque()
-        self._echoes: Set[int] = set()
-
-    def climb(self, now: float) -> None:
-        """Try the next higher speed, if one is left."""
-        if self._ahead:
-            self._begin(self._ahead.popleft(), now)
-
-    def step_down(self, now: float) -> bool:
-        """Go back to the last lower speed.
-
-        Args:
-            now: The time.
-
-        Returns:
-            Whether there is one.
-        """
-        if self.active or len(self._climbed) < 2:
-            return False
-        self._ahead.clear()
-        self._begin(self._climbed[-2], now)
-        return True
-
-    def fall_back(self, now: float) -> None:
-        """Go back to the console's speed at once, where the other side will be as well."""
-        self._ahead.clear()
-        self._climbed = [self._base]
-        self.rate = self._settled = self._base
-        self.active, self._next_at, self._until = False, math.inf, math.inf
-
-    def _begin(self, goal: int, now: float) -> None:
-        self.active, self._goal, self._send = True, goal, _ASK
-        self._token += 1
-        self._next_at, self._until = now, now + _ASK_S
-        self._reverts_at = math.inf
-
-    def wake_at(self) -> float:
-        """Return when `take` has something to do."""
-        return min(self._next_at, self._until)
-
-    def take(self, now: float) -> Optional[bytes]:
-        """Return the next step to send, or None."""
-        if self.active and now >= self._until:
-            self._give_up(now)
-        if not self.active or now < self._next_at:
-            return None
-        if self._send == _PROBE and self._unsent:
-            return _step(_PROBE, self._token, self._goal, self._unsent.popleft())
-        if self._send == _PROBE:
-            self._next_at = math.inf
-            return None
-        self._next_at = now + _REPEAT_S
-        return _step(self._send, self._token, self._goal)
-
-    def _give_up(self, now: float) -> None:
-        if self._next_at == math.inf and self._send == _REFUSE:
-            self.active, self._until = False, math.inf
-            return
-        # The agent may have switched: wait where it will be when it has switched back.
-        self.rate, self._send = self._settled, _REFUSE
-        self._ahead.clear()
-        self._next_at, self._until = math.inf, min(self._reverts_at, now + _REVERT_S + _GRACE_S)
-
-    def accept(self, payload: bytes, now: float) -> None:
-        """Take the agent's step; one that does not fit is ignored."""
-        step, token, _, index = _read(payload)
-        if not self.active or token != self._token:
-            return
-        if step == _REFUSE and self._send == _ASK:
-            self.active, self._next_at, self._until = False, math.inf, math.inf
-            self.climb(now)
-        elif step == _AGREE and self._send == _ASK:
-            self.rate, self._send = self._goal, _PROBE
-            self._unsent, self._echoes = deque(range(PROBES)), set()
-            self._next_at = now + _SETTLE_S
-            self._until = now + _SETTLE_S + _ANSWER_S
-            self._reverts_at = now + _REVERT_S + _GRACE_S
-        elif step == _ECHO and self._send == _PROBE:
-            self._echoes.add(index)
-            # A faster speed has to be faultless; a slower one is sought because this line is not.
-            if len(self._echoes) == (PROBES if self._goal > self._settled else 1):
-                self._send, self._next_at = _COMMIT, now
-        elif step == _COMMITTED and self._send == _COMMIT:
-            self._settle(now)
-
-    def _settle(self, now: float) -> None:
-        self._settled = self._goal
-        if self._goal in self._climbed:
-            self._climbed.pop()
-        else:
-            self._climbed.append(self._goal)
-        self.active, self._next_at, self._until = False, math.inf, math.inf
-        self.climb(now)
-
-
 class Follower(Tuner):
     """The agent's part.
 
@@ -255,14 +150,14 @@ class Follower(Tuner):
 
     def accept(self, payload: bytes, now: float) -> None:
         """Take the host's step."""
-        step, token, rate, index = _read(payload)
-        if step == _ASK and not self.active and rate in self._supported:
-            self.active, self._revert_at = True, now + _REVERT_S
-            self._answers.append((_step(_AGREE, token, rate), rate))
-        elif step == _ASK and not self.active:
-            self._answers.append((_step(_REFUSE, token, rate), self.rate))
-        elif step == _PROBE and self.active and rate == self.rate:
-            self._answers.append((_step(_ECHO, token, rate, index), self.rate))
-        elif step == _COMMIT and rate == self.rate:
+        step, token, rate, index = read_step(payload)
+        if step == ASK and not self.active and rate in self._supported:
+            self.active, self._revert_at = True, now + REVERT_S
+            self._answers.append((encode_step(AGREE, token, rate), rate))
+        elif step == ASK and not self.active:
+            self._answers.append((encode_step(REFUSE, token, rate), self.rate))
+        elif step == PROBE and self.active and rate == self.rate:
+            self._answers.append((encode_step(ECHO, token, rate, index), self.rate))
+        elif step == COMMIT and rate == self.rate:
             self._settled, self.active, self._revert_at = rate, False, math.inf
-            self._answers.append((_step(_COMMITTED, token, rate), self.rate))
+            self._answers.append((encode_step(COMMITTED, token, rate), self.rate))

@@ -96,13 +96,13 @@ def _embedding(trace: Trace, node: Node, weight: Labels, indices: Labels, *optio
     return Labels(shape, {len(shape) - 1: weight.ids(1)})
 
 
-def _skipping(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
+def _skipping(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: Any) -> Any:
     # For a few rows, picking columns of the weight takes longer than multiplying all of them.
     x, weight = arguments[:2]
     rows = x.numel() // max(1, x.shape[-1])
-    if keep[0] is None or keywords or weight.dim() < 2 or rows < _MANY_ROWS:
+    if keywords or weight.dim() < 2 or rows < _MANY_ROWS:
         return None
-    return skip_masked(op, arguments, x.dim() - 1, keep[0])
+    return skip_masked(op, arguments, x.dim() - 1, keep.along(0, x.dim() - 1))
 
 
 RULES: Rules = {

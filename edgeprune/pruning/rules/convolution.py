@@ -88,12 +88,12 @@ def _single(own: Ids, arriving: Ids) -> Ids:
     return arriving if len(own) == 1 else own
 
 
-def _skipping(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
+def _skipping(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: Any) -> Any:
     # Not for groups: there, the weight's second dimension is shorter than the input's.
-    if keep[0] is None or keywords:
+    if keywords:
         return None
-    x, weight = arguments[:2]
-    return skip_masked(op, arguments, x.dim() - weight.dim() + 1, keep[0])
+    axis = arguments[0].dim() - arguments[1].dim() + 1
+    return skip_masked(op, arguments, axis, keep.along(0, axis))
 
 
 RULES: Rules = {

@@ -15,11 +15,15 @@ from edgeprune.pruning.trace import Trace
 
 def _elementwise(trace: Trace, node: Node, *arguments: Any, **keywords: Any) -> Any:
     # Combine all tensor arguments, broadcast.
-    operands = [value for value in tree_leaves((arguments, keywords)) if isinstance(value, Labels)]
+    plain = not keywords and not any(isinstance(value, (list, tuple)) for value in arguments)
+    values = arguments if plain else tree_leaves((arguments, keywords))
+    operands = [value for value in values if isinstance(value, Labels)]
     if writes(node):
         # What is written into stays as wide as it was made, whatever it held.
         operands[0] = Labels(operands[0].shape, operands[0].axes)
-    return trace.unify(operands, shape_of(node))
+    shape = shape_of(node)
+    alone = len(operands) == 1 and operands[0].shape == shape and all(ids.any() for ids in operands[0].axes.values())
+    return operands[0] if alone else trace.unify(operands, shape)
 
 
 def _of_first(trace: Trace, node: Node, x: Labels, *others: Any, **keywords: Any) -> Labels:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import Node
@@ -21,9 +20,9 @@ from edgeprune.pruning.trace import Trace
 
 def _per_channel(trace: Trace, node: Node, x: Labels, *arguments: Any) -> Labels:
     # Batch and instance norm: all their vectors run along dimension 1.
-    vectors = [value.ids(0) for value in arguments if isinstance(value, Labels)]
-    if vectors:
-        trace.union(np.stack(vectors), x.ids(1))
+    vectors = {id(ids): ids for ids in [value.ids(0) for value in arguments if isinstance(value, Labels)]}
+    for ids in vectors.values():
+        trace.union(ids, x.ids(1))
     spatial = [dim for dim in range(len(x.shape)) if dim != 1]
     x = trace.freeze_axes(x, spatial, "is normalised over by")
     trace.follow(node, x.ids(1))
@@ -45,7 +44,7 @@ def _batch(
 
 def _masked_batch(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: list[Any]) -> Any:
     x, weight, bias, _, _, training, _, eps = arguments[:8]
-    if keep[0] is None or not training:
+    if not training or keep[0] is None:
         return None
     mean, variance = _kept_moments(x, keep[0], [dim for dim in range(x.dim()) if dim != 1])
     return _affine((x - mean) / torch.sqrt(variance + eps), weight, bias)

@@ -23,7 +23,8 @@ class Rule:
             returns the result over what is kept, or None where nothing across which the op works is removed. Only
             for ops to which a zero is not the same as nothing, such as norms.
         skipping: Called like `reference`; returns what the op gives with masked arguments, but without multiplying
-            by their zeros, or None where this would not be faster.
+            by their zeros, or None where this would not be faster. `keep.along(position, axis)` gives it the indices
+            that are left.
     """
 
     trace: Callable[..., Any]
@@ -36,20 +37,19 @@ Rules = Mapping[str, Rule]
 """ATen name, without overload and in-place underscore, to its rule."""
 
 
-def skip_masked(op: Any, arguments: list[Any], axis: int, keep: Tensor) -> Any:
+def skip_masked(op: Any, arguments: list[Any], axis: int, kept: Tensor | None) -> Any:
     """Sum a product of an input and a weight over the indices of the input that are kept.
 
     Args:
         op: Takes the input and the weight first, and sums over dimension 1 of the weight.
         arguments: Of the op.
         axis: Of the input, along which it sums.
-        keep: Mask that broadcasts over the input.
+        kept: Indices along it; None if that is not all there is to mask.
 
     Returns:
-        What the op gives for a masked input; None if the mask varies along another dimension, or keeps nothing.
+        What the op gives for a masked input; None if this does not say it.
     """
     x, weight, *rest = arguments
-    kept = keep.ravel().nonzero().ravel()
-    if keep.numel() != keep.shape[axis] or weight.shape[1] != x.shape[axis] or not len(kept):
+    if kept is None or weight.shape[1] != x.shape[axis]:
         return None
     return op(x.index_select(axis, kept), weight.index_select(1, kept), *rest)
