@@ -26,12 +26,20 @@ HERE = Path(__file__).parent
 LIMIT_S = 3000
 FORMATS = ("onnx", "tflite")
 LOADS = """
-import sys, numpy as np, onnxruntime as runtime
+import json, sys, numpy as np, onnxruntime as runtime
 runtime.set_default_logger_severity(4)
-data = np.load(sys.argv[2])
-session = runtime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-(output,) = session.run(None, {session.get_inputs()[0].name: data["x"]})
-print(float(np.abs(output - data["y"]).max() / np.abs(data["y"]).max()))
+
+def difference(file, expected):
+    data = np.load(expected)
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (output,) = session.run(None, {session.get_inputs()[0].name: data["x"]})
+    return float(np.abs(output - data["y"]).max() / np.abs(data["y"]).max())
+
+for file, expected in json.load(sys.stdin):
+    try:
+        print(json.dumps(difference(file, expected)))
+    except Exception as error:
+        print(json.dumps(str(error).splitlines()[0]))
 """
 
 Row = dict[str, Any]
@@ -85,26 +93,32 @@ def _failure(name: str, format_name: str, error: str) -> Row:
 
 def _loads(wheels: Path, results: Path, rows: Iterable[Row]) -> list[Row]:
     # Every ONNX file in every release that should load it.
-    found = []
-    for wheel in sorted(wheels.iterdir(), key=lambda folder: [int(part) for part in folder.name.split(".")]):
-        for row in rows:
-            if (
-                row["ok"]
-                and row["format"] == "onnx"
-                and (row["opset"] or DEFAULT_OPSET) <= release_of(wheel.name).opset
-            ):
-                found.append({**row, "release": wheel.name, "relative": _run_in(wheel, results, row)})
+    files = [row for row in rows if row["ok"] and row["format"] == "onnx"]
+    found: list[Row] = []
+    for release in sorted((folder.name for folder in wheels.iterdir() if folder.is_dir()), key=_numbers):
+        newest = release_of(release).opset
+        suited = [row for row in files if (row["opset"] or DEFAULT_OPSET) <= newest]
+        differences = _run_in(wheels / release, results, suited)
+        pairs = zip(suited, differences, strict=True)
+        found += [{**row, "release": release, "relative": relative} for row, relative in pairs]
     return found
 
 
-def _run_in(wheel: Path, results: Path, row: Row) -> float | str:
-    folder = results / row["name"] / "onnx"
-    file = folder / f"{row['precision']}-{row['opset'] or 0}.onnx"
-    environment = {**os.environ, "PYTHONPATH": str(wheel)}
-    command = [sys.executable, "-c", LOADS, str(file), str(folder / "expected.npz")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
-    return lines[-1] if done.returncode else float(lines[-1])
+def _numbers(release: str) -> list[int]:
+    return [int(part) for part in release.split(".")]
+
+
+def _run_in(wheel: Path, results: Path, rows: Iterable[Row]) -> list[float | str]:
+    pairs = []
+    for row in rows:
+        folder = results / row["name"] / "onnx"
+        file = folder / f"{row['precision']}-{row['opset'] or 0}.onnx"
+        pairs.append((str(file), str(folder / "expected.npz")))
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS], env={**os.environ, "PYTHONPATH": str(wheel)}, input=json.dumps(pairs),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 if __name__ == "__main__":
