@@ -33,8 +33,6 @@ from edgeprune.values.recipe import PruneRecipe
 from edgeprune.values.spec import FinetuneSpec, PruneSpec
 
 SEED = 0
-TAUGHT = FinetuneSpec(distillation_ratio=0.9, temperature=6.0, learning_rate=1e-4)
-"""For the shared values: a teacher that knows its data by heart says little at a low temperature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,8 @@ class Plan:
 
 
 PLANS = {
-    "LeNet-300-100": Plan(lenet_300_100, "mnist", 12, 0.92, 4, 2, 12, 0.001, 3),
-    "LeNet-5": Plan(lenet_5, "mnist", 6, 0.94, 3, 1, 3, 0.001, 1),
+    "LeNet-300-100": Plan(lenet_300_100, "mnist", 12, 0.92, 4, 2, 12, 0.002),
+    "LeNet-5": Plan(lenet_5, "mnist", 6, 0.94, 3, 1, 3, 0.002, 1),
     "small VGG": Plan(small_vgg, "fashion", 4, 0.9, 2, 1, 2, 0.01, 1, images=10000),
 }
 
@@ -152,7 +150,7 @@ def _pruned(plan: Plan, dense: nn.Module, images: Images) -> nn.Module:
 
 def _shared(plan: Plan, pruned: nn.Module, dense: nn.Module, images: Images, kept: Path) -> nn.Module:
     train = Shuffled(images, SEED + 2)
-    spec = SharingSpec(plan.loss_budget, training=replace(TAUGHT, epochs=plan.share_epochs))
+    spec = SharingSpec(plan.loss_budget, training=FinetuneSpec(plan.share_epochs, learning_rate=1e-4))
     found: Sharing = share(pruned, spec, example_inputs=(images.x[:1],), train=train, teacher=dense)
     kept.write_text(json.dumps(to_data(found.report)), "utf-8")
     return found.model

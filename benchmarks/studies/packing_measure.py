@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from packing_networks import Images
 from torch import nn
 
 import edgeprune as ep
 from edgeprune import exporting, pruning
+from edgeprune.exporting import load_artifact
 from edgeprune.exporting.packing import pack_artifact
+from edgeprune.pruning.clustering import cluster
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.packing import Packed
 
 ROUNDS = 5
+BITS = (2, 3, 4, 5, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,14 @@ def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Imag
     Returns:
         What the table says.
     """
-    stages, packed = {}, None
+    stages, packed, curve = {}, None, []
     for name, model in {"dense": dense, "pruned": pruned, "shared": shared}.items():
         spec = ep.ExportSpec(dynamic_batch=True)
         artifact = ep.export(model, spec, example_inputs=(images.x[:1],), path=stem.with_suffix(f".{name}.onnx"))
         packed = pack_artifact(artifact)
         nonzero = sum(int(p.count_nonzero()) for p in model.parameters())
         accuracy = _accuracy(artifact, images)
+        curve = _curve(artifact, images) if name == "pruned" else curve
         stages[name] = Stage(accuracy, nonzero, artifact.size_bytes, packed.size_bytes)
     assert packed is not None
     params = pruning.count_params(dense)
@@ -68,6 +73,7 @@ def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Imag
         "fp32_bytes": 4 * params,
         "ratio": 4 * params / stages["shared"].packed_bytes,
         "stages": {name: {key: getattr(stage, key) for key in stage.__slots__} for name, stage in stages.items()},
+        "curve": curve,
         **_unpacking(packed),
     }
 
@@ -75,6 +81,30 @@ def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Imag
 def _accuracy(artifact: Artifact, images: Images) -> float:
     (outputs,) = exporting.predict(artifact, [images.test_x.numpy()])
     return float(np.mean(outputs.argmax(1) == images.test_y.numpy()))
+
+
+def _curve(pruned: Artifact, images: Images) -> list[dict[str, Any]]:
+    """Return size and accuracy with as many bits in every tensor, the values those of k-means, not trained."""
+    rows = []
+    for bits in BITS:
+        model = onnx.load(pruned.path)
+        for tensor in model.graph.initializer:
+            if len(tensor.dims) > 1:
+                tensor.raw_data = _clustered(tensor.raw_data, 1 << bits)
+        path = pruned.path.with_suffix(f".{bits}bits.onnx")
+        onnx.save(model, path)
+        artifact = load_artifact(path)
+        rows.append(
+            {"bits": bits, "bytes": pack_artifact(artifact).size_bytes, "accuracy": _accuracy(artifact, images)}
+        )
+    return rows
+
+
+def _clustered(content: bytes, count: int) -> bytes:
+    weights = np.frombuffer(content, np.float32).copy()
+    clusters = cluster(weights[weights != 0], count)
+    weights[weights != 0] = clusters.centroids[clusters.codes]
+    return weights.tobytes()
 
 
 def _unpacking(packed: Packed) -> dict[str, Any]:

@@ -26,7 +26,10 @@ def study(found: Mapping[str, Mapping[str, Any]], notes: str) -> str:
     rows = "\n".join(_row(name, figures) for name, figures in found.items())
     head = "| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|\n"
     tensors = "\n".join(_tensors(name, figures) for name, figures in found.items())
-    return f"{TITLE}\n{head}{rows}\n\n{_STAGES}\n{_stages(found)}\n\n{_BITS}\n{tensors}\n\n{notes}"
+    curves = "\n".join(_curve(name, figures) for name, figures in found.items())
+    return (
+        f"{TITLE}\n{head}{rows}\n\n{_STAGES}\n{_stages(found)}\n\n{_BITS}\n{tensors}\n\n{_CURVE}\n{curves}\n\n{notes}"
+    )
 
 
 _STAGES = """Bytes of the packed file after each stage: zeros alone do little while each weight has a value of its own.
@@ -37,6 +40,10 @@ _BITS = """Bits of the values, and how many weights of each tensor are not zero:
 
 | network | tensor | weights | not zero | bits | values | entropy of the values |
 |---|---|---|---|---|---|---|"""
+_CURVE = """The pruned network with as many bits in every tensor, the values as k-means gives them, not trained:
+
+| network | bits | packed | ratio | accuracy |
+|---|---|---|---|---|"""
 _DATA = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 
 
@@ -65,4 +72,12 @@ def _tensors(name: str, figures: Mapping[str, Any]) -> str:
     return "\n".join(
         f"| {name} | `{row['name']}` | {' | '.join(str(row[key]) for key in keys)} | {row['entropy_bits']:.2f} bits |"
         for row in figures["sharing"]["tensors"]
+    )
+
+
+def _curve(name: str, figures: Mapping[str, Any]) -> str:
+    dense = figures["fp32_bytes"]
+    return "\n".join(
+        f"| {name} | {row['bits']} | {row['bytes']} B | {dense / row['bytes']:.1f} | {row['accuracy']:.2%} |"
+        for row in figures["curve"]
     )
