@@ -1,10 +1,12 @@
 """What every kind of run works with: its folder, its spool, its stop signal, an open model and inputs."""
 
 import os
+import re
 import signal
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from edgeprune_agent import identity, runtimes, timing
+from edgeprune_agent.boards.state import StateReader
 from edgeprune_agent.events import EventWriter
 from edgeprune_agent.tensors import Tensor, numbered, read_tensors
 
@@ -48,8 +50,14 @@ class Job(NamedTuple):
     stopped: Stop
 
     def how(self) -> Dict[str, Any]:
-        """Return how the model is to be opened; a spec without a provider leaves it to the runtime."""
-        return {key: self.spec[key] for key in ("threads", "provider", "strict") if key in self.spec}
+        """Return how the model is to be opened; a spec without a provider leaves it to the runtime.
+
+        An engine is tuned to the clocks that it was built at, so each power mode has a folder of its own.
+        """
+        how: Dict[str, Any] = {key: self.spec[key] for key in ("threads", "provider", "strict") if key in self.spec}
+        mode = StateReader().read()["power_mode"] or "any"
+        how["engines"] = os.path.join(self.root, "engines", re.sub(r"\W", "_", mode))
+        return how
 
     def object_path(self, sha: str) -> str:
         """Return where the store keeps a file."""

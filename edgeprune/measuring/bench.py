@@ -120,7 +120,9 @@ def _measure_footprint(session: Session, artifact: Artifact, plan: BenchPlan, ru
             warm_load_ns=int(found["warm_load_ns"]),
             peak_memory_bytes=None if peak is None else int(peak),
             memory_before_bytes=None if before is None else int(before),
-            layers=layer_times(session, artifact, plan) if plan.provider not in ("auto", "CPU", "XNNPACK") else (),
+            layers=layer_times(session, artifact, plan)
+            if plan.provider.lower() not in ("auto", "cpu", "xnnpack")
+            else (),
         )
 
 

@@ -112,10 +112,10 @@ def _what_disturbs(repeats: Sequence[Repeat]) -> str:
 
 
 def _what_falls_back(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
-    if plan.provider in ("auto", "CPU"):
+    if plan.provider.lower() in ("auto", "cpu"):
         return ""
     used = {provider for repeat in repeats for provider in repeat.providers}
-    if plan.provider not in used:
+    if plan.provider.lower() not in {provider.lower() for provider in used}:
         return f"{plan.provider} was asked for, but the session runs on {', '.join(sorted(used))}."
     layers = next((repeat.footprint.layers for repeat in repeats if repeat.footprint), ())
     nodes, share = fallback(layers)

@@ -97,6 +97,23 @@ class TestOnnxruntime(RuntimeContract):
         with pytest.warns(UserWarning, match="CUDA"), pytest.raises(Rejected, match="CPU EP"):
             onnx.open_model(str(path), 1, "CUDA", strict=True)
 
+    def test_tensorrt_is_asked_to_keep_its_engines(self, path, tmp_path, monkeypatch):
+        asked = []
+        true, built = onnxruntime.InferenceSession, ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+
+        def session(path, options, providers):
+            asked.append(providers)
+            return true(path, options, providers=["CPUExecutionProvider"])
+
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: built)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+        folder = str(tmp_path / "engines" / "MAXN")
+        onnx.open_model(str(path), 1, "TensorRT", engines=folder)
+        (name, options), fallback = asked[0]
+        assert (name, fallback) == ("TensorrtExecutionProvider", "CPUExecutionProvider")
+        assert options == {"trt_engine_cache_enable": "True", "trt_engine_cache_path": folder}
+        assert Path(folder).is_dir()
+
 
 class TestLitert(RuntimeContract):
     name, module = "litert", tflite

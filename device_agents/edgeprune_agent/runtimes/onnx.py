@@ -4,11 +4,12 @@ import json
 import os
 import tempfile
 from functools import partial
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from edgeprune_agent.runtimes import Rejected
 
 PACKAGES = ("onnxruntime",)
+_SUFFIX = "ExecutionProvider"
 _DTYPES = {"float": "float32", "double": "float64"}
 """onnxruntime's names of element types where they differ from numpy's."""
 
@@ -23,14 +24,17 @@ def describe() -> Dict[str, Any]:
     return {"name": "onnxruntime", "version": onnxruntime.__version__, "providers": providers, "reason": ""}
 
 
-def open_model(path: str, threads: int, provider: str = "auto", strict: bool = False) -> "OnnxModel":
+def open_model(
+    path: str, threads: int, provider: str = "auto", strict: bool = False, engines: Optional[str] = None
+) -> "OnnxModel":
     """Make a session.
 
     Args:
         path: An ONNX file.
         threads: Within an operator; operators run one after the other.
-        provider: Such as "CUDA", without "ExecutionProvider"; "auto" is "CPU".
+        provider: Such as "CUDA", without "ExecutionProvider", in upper or lower case; "auto" is "CPU".
         strict: Refuse a model of which any node would run on the CPU instead.
+        engines: Folder in which TensorRT keeps what it has built; None to build anew.
 
     Returns:
         A model that can run.
@@ -38,7 +42,7 @@ def open_model(path: str, threads: int, provider: str = "auto", strict: bool = F
     Raises:
         Rejected: onnxruntime does not take the file, or has not that provider.
     """
-    return OnnxModel(_session(path, threads, provider, strict))
+    return OnnxModel(_session(path, threads, provider, strict, engines))
 
 
 def profile(path: str, runs: int, draw: Callable[[Any], Any], **how: Any) -> List[Dict[str, Any]]:
@@ -76,10 +80,28 @@ def _node_times(events: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
 
 
 def _plain(provider: str) -> str:
-    return provider.replace("ExecutionProvider", "")
+    return provider.replace(_SUFFIX, "")
 
 
-def _session(path: str, threads: int, provider: str, strict: bool, prefix: str = "") -> Any:
+def _providers(wanted: str, strict: bool, engines: Optional[str]) -> List[Any]:
+    # What a session is to try, in this order. TensorRT names its engines by model, its own version and the GPU.
+    import onnxruntime
+
+    built = onnxruntime.get_available_providers()
+    full = ("CPU" if wanted == "auto" else wanted) + _SUFFIX
+    found = [name for name in built if name.lower() == full.lower()]
+    if not found:
+        raise Rejected("this onnxruntime has no provider {}, only {}".format(wanted, ", ".join(map(_plain, built))))
+    chosen: List[Any] = found
+    if found[0] == "Tensorrt" + _SUFFIX and engines:
+        os.makedirs(engines, 0o700, exist_ok=True)
+        chosen = [(found[0], {"trt_engine_cache_enable": "True", "trt_engine_cache_path": engines})]
+    return chosen if strict or found[0] == "CPU" + _SUFFIX else chosen + ["CPU" + _SUFFIX]
+
+
+def _session(
+    path: str, threads: int, provider: str, strict: bool, engines: Optional[str] = None, prefix: str = ""
+) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -89,15 +111,9 @@ def _session(path: str, threads: int, provider: str, strict: bool, prefix: str =
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     if prefix:
         options.enable_profiling, options.profile_file_prefix = True, prefix
-    wanted = [("CPU" if provider == "auto" else provider) + "ExecutionProvider"]
-    built = onnxruntime.get_available_providers()
-    if wanted[0] not in built:
-        raise Rejected("this onnxruntime has no provider {}, only {}".format(provider, ", ".join(map(_plain, built))))
-    if provider not in ("auto", "CPU"):
-        if strict:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        else:
-            wanted.append("CPUExecutionProvider")
+    wanted = _providers(provider, strict, engines)
+    if strict and wanted != ["CPU" + _SUFFIX]:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         return onnxruntime.InferenceSession(path, options, providers=wanted)
     except Exception as error:

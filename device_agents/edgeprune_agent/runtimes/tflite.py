@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from edgeprune_agent.runtimes import NoProfile, Rejected
 
@@ -31,7 +31,9 @@ def describe() -> Dict[str, Any]:
     return {"name": "litert", "version": version, "providers": ["XNNPACK", "CPU"], "reason": ""}
 
 
-def open_model(path: str, threads: int, provider: str = "auto", strict: bool = False) -> "TfliteModel":
+def open_model(
+    path: str, threads: int, provider: str = "auto", strict: bool = False, engines: Optional[str] = None
+) -> "TfliteModel":
     """Make an interpreter with its tensors allocated.
 
     Args:
@@ -39,6 +41,7 @@ def open_model(path: str, threads: int, provider: str = "auto", strict: bool = F
         threads: Of the kernels.
         provider: "CPU" for the built-in kernels alone; "auto" is "XNNPACK", which takes the nodes that it knows.
         strict: Refuse a model of which XNNPACK takes nothing.
+        engines: Not used: nothing is built.
 
     Returns:
         A model that can run.
@@ -46,6 +49,7 @@ def open_model(path: str, threads: int, provider: str = "auto", strict: bool = F
     Raises:
         Rejected: The interpreter does not take the file, or has not that provider.
     """
+    del engines
     module = _find()[1]
     if provider not in ("auto", "CPU", "XNNPACK"):
         raise Rejected("this interpreter has no provider {}, only XNNPACK and CPU".format(provider))
