@@ -53,7 +53,7 @@ _RECEIPT = re.compile(rb"~(\d{1,5}):(\d{1,3})~")
 _READY, _ENDED = rb"~EPR([01])~", b"EP54END"
 _AGENT = re.escape(wire.PREAMBLE)
 _OUTCOME = b"|".join((_AGENT, _READY, _ENDED))
-_PATIENCE_S = (1.5, 3.0, 6.0, 12.0)
+_PATIENCE_S = (1.5, 3.0, 6.0, 12.0, 24.0)
 """How long the board's Python may take to start; a line that was damaged on its way must not cost more than needed."""
 
 

@@ -1,5 +1,6 @@
 """docs/virtual-board.md: a counted board's latency repeats, however busy the host is, and says what it is."""
 
+import logging
 import multiprocessing
 import statistics
 import sys
@@ -50,5 +51,6 @@ def test_counted_latency_repeats_over_boots_and_runs_on_a_busy_host(start_board,
             measured = summarise(artifact, PLAN, repeats[:1], device=board.name, info=session.info)
         board = boards.pull_plug(board) if boot + 1 < BOOTS else board
     spread = (max(medians) - min(medians)) / statistics.median(medians)
+    logging.getLogger(__name__).warning("spread %.4f %% of %s", spread * 100, medians)
     assert spread <= SPREAD_RATIO, medians
     assert "no evidence of a Cortex-A" in measured.environment["clock"]
