@@ -21,6 +21,7 @@
     │   ├── RemoteError                  the agent refused; carries its code
     │   └── RunFailed                    the worker process failed or crashed
     ├── Inconclusive            exit 4   the numbers do not carry a decision
+    │   └── NotCredible                  power readings that carry no energy; names the gate
     ├── ChoiceError             exit 1   no variant fits the constraints
     └── ReleaseError            exit 1   a release that failed its health check, or nothing to roll back to
 
@@ -173,6 +174,18 @@ class Inconclusive(EdgePruneError):
     """The measurements do not carry a decision."""
 
     exit_code = EXIT_INCONCLUSIVE
+
+
+class NotCredible(Inconclusive):
+    """Power readings do not carry an energy.
+
+    Attributes:
+        gate: What they failed, such as "too_short" (docs/measuring.md lists all).
+    """
+
+    def __init__(self, gate: str, message: str, next_step: str) -> None:
+        super().__init__(message, next_step)
+        self.gate = gate
 
 
 class ChoiceError(EdgePruneError):

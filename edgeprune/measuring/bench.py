@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprune.errors import ProtocolError, RunFailed, UsageError
+from edgeprune.measuring.energy import EnergyResult, energy_of
 from edgeprune.measuring.latency import judge, latency_stats
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
 from edgeprune.values.artifact import Artifact
@@ -22,8 +23,6 @@ from edgeprune.values.variant import Variant
 
 if TYPE_CHECKING:
     from edgeprune.devices.session import Session
-
-_NO_METER = "no meter: latency was measured without a source of power readings"
 
 
 def measure(
@@ -200,7 +199,8 @@ def summarise(
     repeats = sorted(repeats, key=lambda repeat: repeat.index)
     verdict = judge(plan, repeats)
     peaks = [repeat.peak_memory_bytes for repeat in repeats if repeat.peak_memory_bytes is not None]
-    missing = {"energy": _NO_METER}
+    energy = energy_of(repeats)
+    missing = dict(energy.missing)
     if not peaks:
         missing["memory"] = "the board's kernel does not tell the peak memory of a process"
     if device_accuracy is None:
@@ -215,10 +215,15 @@ def summarise(
         device_accuracy=device_accuracy,
         verdict=verdict.name,
         verdict_reason=verdict.reason,
+        energy=energy.stats,
         missing=missing,
-        environment=_environment(artifact, plan, repeats, info),
+        environment=_environment(artifact, plan, repeats, info) | _rejected(energy),
         variant=variant,
     )
+
+
+def _rejected(energy: EnergyResult) -> dict[str, str]:
+    return {"energy_rejected": " ".join(energy.rejected)} if energy.rejected else {}
 
 
 def _environment(artifact: Artifact, plan: BenchPlan, repeats: Sequence[Repeat], info: DeviceInfo) -> dict[str, str]:
