@@ -69,10 +69,12 @@ class Requests:
     ) -> None:
         self._root, self._store, self._runs, self._releases, self._describe = root, store, runs, releases, describe
         self._lease = Lease(root, runs.active)
+        self._state_reader: Any = None
         self._incoming: Dict[int, Incoming] = {}
         self.following: Dict[int, Following] = {}
         self._handlers: Dict[str, Handler] = {
             "info": self._info,
+            "state": self._state,
             "lease.acquire": self._acquire,
             "lease.renew": self._renew,
             "lease.release": self._give_back,
@@ -163,6 +165,14 @@ class Requests:
 
     def _info(self, number: int, arguments: Arguments) -> Steps:
         return _aside(lambda: self._describe(self._root.path))  # trying the runtimes takes a slow board many seconds
+
+    def _state(self, number: int, arguments: Arguments) -> Answer:
+        if self._state_reader is None:
+            from edgeprune_agent.boards.state import StateReader
+
+            self._state_reader = StateReader()
+        reading: Dict[str, Any] = self._state_reader.read()
+        return reading
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")

@@ -57,6 +57,7 @@ _SPECS: Dict[str, Dict[str, Check]] = {
         min_duration_s=_number(0, _DAY_S),
         min_runs=_whole(1, 10**8),
         max_duration_s=_number(0.001, _DAY_S),
+        state_period_s=_number(0.01, _DAY_S),
         seed=_whole(0, 2**32 - 1),
         inputs=_optional(_name("sha")),
     ),

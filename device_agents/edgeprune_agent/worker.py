@@ -9,8 +9,10 @@ import signal
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from edgeprune_agent import identity, runtimes, timing
+from edgeprune_agent.boards.state import StateReader
 from edgeprune_agent.events import EventWriter
 from edgeprune_agent.releases import Releases
+from edgeprune_agent.sampler import Sampler
 from edgeprune_agent.tensors import MAX_FILE_BYTES, Tensor, numbered, read_tensors, write_tensors
 
 
@@ -133,11 +135,25 @@ def _open_model(job: Job, path: str) -> Any:
 
 
 def measure_latency(job: Job) -> None:
-    """Time single inferences on one batch of inputs."""
+    """Time single inferences on one batch of inputs, while another process watches the board."""
+    watch = Sampler(StateReader(worker=os.getpid()).read, job.spec["state_period_s"])
+    try:
+        _tell_states(job.events, watch.first())
+        _time_inferences(job, watch)
+    finally:
+        _tell_states(job.events, watch.close())
+
+
+def _tell_states(events: EventWriter, readings: Sequence[Dict[str, Any]]) -> None:
+    for reading in readings:
+        events.put("state", **reading)
+
+
+def _time_inferences(job: Job, watch: Sampler) -> None:
     model = _open_model(job, job.object_path(job.spec["sha"]))
     if job.spec.get("inputs"):
         arrays = _stored_inputs(job.object_path(job.spec["inputs"]), model)
-        batch = [next(_batches(arrays, _batch_size(model)))[0]][0]
+        batch = next(_batches(arrays, _batch_size(model)))[0]
     else:
         batch = random_inputs(model.inputs, job.spec["seed"])
     infer = model.bind(batch)
@@ -146,8 +162,20 @@ def measure_latency(job: Job) -> None:
     first_run_ns = timing.now_ns() - begin
     finite = _all_finite(outputs)
     warmup = timing.warm_up(infer, job.spec, job.stopped)
-    job.events.emit("warm", first_run_ns=first_run_ns, runs=warmup.runs, steady=warmup.steady, finite=finite)
-    timing.sample(infer, job.spec, lambda samples: _spool(job.events, samples), job.stopped)
+    job.events.emit(
+        "warm",
+        first_run_ns=first_run_ns,
+        runs=warmup.runs,
+        steady=warmup.steady,
+        finite=finite,
+        at_ns=timing.now_ns(),
+    )
+
+    def deliver(samples: Any) -> None:
+        _tell_states(job.events, watch.take())
+        _spool(job.events, samples)
+
+    timing.sample(infer, job.spec, deliver, job.stopped)
 
 
 def _spool(events: EventWriter, samples: Any) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from edgeprune.errors import ProtocolError
+from edgeprune.values.board_state import BoardState
 from edgeprune.values.device import DeviceInfo, RuntimeInfo
+from edgeprune.values.json import from_data
 
 _MAX_NUMBER = 1 << 53
 _STEP = "The board may run another version of the agent; connect again."
@@ -135,3 +138,28 @@ def read_runtimes(answer: Mapping[str, Any]) -> tuple[RuntimeInfo, ...]:
 def _runtime(entry: Mapping[str, Any]) -> RuntimeInfo:
     providers = tuple(clean_text(name) for name in items(entry, "providers", str))
     return RuntimeInfo(text(entry, "name"), optional_text(entry, "version"), providers, text(entry, "reason"))
+
+
+def read_state(answer: Mapping[str, Any]) -> BoardState:
+    """Read an answer of `state`, or an event of that kind.
+
+    Args:
+        answer: From the board.
+
+    Returns:
+        The reading.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    names = [field.name for field in dataclasses.fields(BoardState)]
+    try:
+        return from_data(BoardState, {name: _clean(answer[name]) for name in names if name in answer})
+    except ValueError as error:
+        raise ProtocolError(f"The board's state is not understood ({error}).", _STEP) from error
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {clean_text(name): _clean(item) for name, item in value.items()}
+    return clean_text(value) if isinstance(value, str) else value

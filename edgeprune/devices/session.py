@@ -18,7 +18,7 @@ from edgeprune_agent import wire
 from edgeprune.devices.address import parse_address
 from edgeprune.devices.client import REQUEST_S, AgentClient
 from edgeprune.devices.holder import is_dead, signature
-from edgeprune.devices.replies import integer, read_info, text
+from edgeprune.devices.replies import integer, read_info, read_state, text
 from edgeprune.devices.resolve import resolve
 from edgeprune.devices.run_end import run_failure
 from edgeprune.devices.transfer_time import transfer_notice
@@ -33,6 +33,7 @@ from edgeprune.errors import (
     RemoteError,
     StorageError,
 )
+from edgeprune.values.board_state import BoardState
 from edgeprune.values.device import DeviceInfo, DeviceProfile
 from edgeprune.values.event import Event, Listener, ignore
 
@@ -123,6 +124,10 @@ class Session:
         """What the agent says of its board; asked once."""
         answer = self._persist(lambda client: client.request("info", deadline_s=120.0))
         return read_info(answer, self.client.hello)
+
+    def state(self) -> BoardState:
+        """Return what the board is like now: temperatures, clocks, throttling, load."""
+        return read_state(self._persist(lambda client: client.request("state")))
 
     def push(self, path: Path, sha256: str) -> None:
         """Put a file into the board's store; one that is there already is not sent.

@@ -66,9 +66,11 @@ class Rounds:
             for entry in entries
             if index < entry[1].repeats and index not in self._stored(entry)
         ]
+        gate = measuring.CoolingGate(self.session.state)
         for done, (index, entry) in enumerate(missing):
             self.listener(Event("measure", entry[0].label, done, len(missing), "repeats"))
             if not self._has_failed(entry):
+                gate.wait(entry[1].cool_s)
                 self._repeat(entry, index)
         if missing:
             self.listener(Event("measure", "", len(missing), len(missing), "repeats"))

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeprune.devices.replies import read_state
 from edgeprune.errors import ProtocolError, RunFailed, UsageError
+from edgeprune.measuring import evidence
+from edgeprune.measuring.cooling import CoolingGate
 from edgeprune.measuring.energy import EnergyResult, energy_of
-from edgeprune.measuring.latency import judge, latency_stats
+from edgeprune.measuring.latency import latency_stats
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
+from edgeprune.measuring.verdict import judge
 from edgeprune.values.artifact import Artifact
+from edgeprune.values.board_state import BoardState
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Event, Listener, ignore
 from edgeprune.values.measurement import Measurement, Repeat
@@ -23,6 +28,9 @@ from edgeprune.values.variant import Variant
 
 if TYPE_CHECKING:
     from edgeprune.devices.session import Session
+
+_READINGS, _SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 20, 0.1, 5.0
+"""Readings of the board's state in a repeat, where that puts neither less nor more time between two of them."""
 
 
 def measure(
@@ -48,7 +56,10 @@ def measure(
         The measurement, whose verdict says whether its numbers can be used.
     """
     plan = plan or BenchPlan()
-    repeats = [measure_repeat(session, artifact, plan, index, listener) for index in range(plan.repeats)]
+    gate, repeats = CoolingGate(session.state), []
+    for index in range(plan.repeats):
+        gate.wait(plan.cool_s)
+        repeats.append(measure_repeat(session, artifact, plan, index, listener))
     return summarise(
         artifact, plan, repeats,
         device=session.profile.name, info=session.info, variant=variant, device_accuracy=accuracy,
@@ -104,6 +115,7 @@ def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str,
     Returns:
         A spec of kind "latency", see docs/wire.md.
     """
+    duration_s = plan.min_duration_s / plan.repeats
     return {
         "kind": "latency",
         "sha": artifact.sha256,
@@ -112,9 +124,10 @@ def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str,
         "threads": plan.threads,
         "warmup_s": plan.warmup_s,
         "warmup_runs": plan.warmup_runs,
-        "min_duration_s": plan.min_duration_s / plan.repeats,
+        "min_duration_s": duration_s,
         "min_runs": math.ceil(plan.min_runs / plan.repeats),
         "max_duration_s": plan.max_duration_s / plan.repeats,
+        "state_period_s": min(max(duration_s / _READINGS, _SHORTEST_PERIOD_S), _LONGEST_PERIOD_S),
         "seed": plan.seed,
         "inputs": None,
     }
@@ -127,10 +140,14 @@ class _Record:
         self._subject, self._spec, self._listener = subject, spec, listener
         self._facts: dict[str, Mapping[str, Any]] = {}
         self._samples: array[int] = array("q")
+        self._states: list[BoardState] = []
         self._elapsed_ns = 0
 
     def hear(self, event: Mapping[str, Any]) -> None:
         kind = event["kind"]
+        if kind == "state":
+            self._states.append(read_state(event))
+            return
         if kind != "samples":
             self._facts[kind] = event
             if kind == "warm" and event.get("finite") is False:
@@ -164,6 +181,8 @@ class _Record:
             providers=tuple(str(provider) for provider in loaded["providers"]),
             boot_id=str(started["boot_id"]),
             started_utc=started_utc,
+            board=tuple(self._states),
+            timed_from_ns=int(warm["at_ns"]),
         )
 
 
@@ -241,7 +260,7 @@ def _environment(artifact: Artifact, plan: BenchPlan, repeats: Sequence[Repeat],
         "python": info.python,
         "agent": info.agent,
         "agent_sha256": info.agent_sha256,
-        "governor": info.governor or "none",
+        **dict({"governor": info.governor or "none"}, **evidence.in_words(repeats)),
     }
 
 

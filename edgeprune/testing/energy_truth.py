@@ -119,4 +119,6 @@ def repeat_of(index: int, load: LoadWindow, trace: PowerTrace | None, missing: s
         The repeat; all its latencies are equal.
     """
     samples = array("q", [(load.end_ns - load.begin_ns) // load.runs] * load.runs)
-    return Repeat(index, samples, 0, 0, 0, True, None, None, "", (), "", "", load, trace, missing)
+    return Repeat(
+        index, samples, 0, 0, 0, True, None, None, "", (), "", "", load=load, power=trace, power_missing=missing
+    )

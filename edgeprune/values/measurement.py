@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeprune.values.artifact import Artifact
+from edgeprune.values.board_state import BoardState
 from edgeprune.values.json import content_id
 from edgeprune.values.plan import BenchPlan
 from edgeprune.values.power import LoadWindow, PowerTrace
@@ -32,6 +33,8 @@ class Repeat:
         providers: Execution providers in use.
         boot_id: Of the boot in which it ran.
         started_utc: ISO 8601, by the host's clock.
+        board: The board's state before the model was opened, every now and then while it ran, and after the last run.
+        timed_from_ns: When the warm-up was over, by the clock of `board`.
         load: When the inferences ran; None where no energy was to be measured.
         power: What the meter read; None without a meter, or
         power_missing: why a meter read nothing.
@@ -49,6 +52,8 @@ class Repeat:
     providers: tuple[str, ...]
     boot_id: str
     started_utc: str
+    board: tuple[BoardState, ...] = ()
+    timed_from_ns: int = 0
     load: LoadWindow | None = None
     power: PowerTrace | None = None
     power_missing: str = ""

@@ -26,6 +26,9 @@ class BenchPlan:
         threads: Of the runtime.
         runtime: "onnxruntime", "litert", or "auto" for the format's own.
         seed: Of the random inputs.
+        cool_s: Before each repeat but the first, wait at most this long until the board is as cool as before the first.
+        max_wait_ratio: Share of its time for which the worker may wait for a processor; beyond, the measurement is
+            inconclusive. 1 takes any load.
 
     Source:
         MLCommons Inference Rules, early stopping: samples needed per percentile at 99 % confidence.
@@ -41,6 +44,8 @@ class BenchPlan:
     threads: int = 1
     runtime: str = "auto"
     seed: int = 0
+    cool_s: float = 60.0
+    max_wait_ratio: float = 0.25
 
     def __post_init__(self) -> None:
         if self.repeats < 1 or self.threads < 1 or self.min_runs < 1 or self.warmup_runs < 0:
@@ -76,8 +81,8 @@ class BenchPlan:
 
 
 PLANS: dict[str, BenchPlan] = {
-    "quick": BenchPlan("quick", warmup_s=0.3, min_duration_s=3.0, max_duration_s=20.0),
+    "quick": BenchPlan("quick", warmup_s=0.3, min_duration_s=3.0, max_duration_s=20.0, cool_s=0.0, max_wait_ratio=1.0),
     "default": BenchPlan(),
-    "strict": BenchPlan("strict", min_duration_s=60.0, min_runs=662, max_duration_s=300.0),
+    "strict": BenchPlan("strict", min_duration_s=60.0, min_runs=662, max_duration_s=300.0, cool_s=600.0),
     "sustained": BenchPlan("sustained", min_duration_s=600.0, max_duration_s=900.0, repeats=1),
 }

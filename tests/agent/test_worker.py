@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save
 
 LATENCY = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.02, "warmup_runs": 5,
-    "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "seed": 0, "inputs": None,
+    "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "state_period_s": 0.05, "seed": 0, "inputs": None,
 }  # fmt: skip
 INFER = {"kind": "infer", "format": "onnx", "runtime": "onnxruntime", "threads": 1}
 RUN = "0" * 26
@@ -57,6 +57,10 @@ def work(begin):
     return run
 
 
+def but_states(events):
+    return [event for event in events if event["kind"] != "state"]
+
+
 def of_kind(events, kind):
     return [event for event in events if event["kind"] == kind]
 
@@ -66,8 +70,8 @@ def test_a_latency_run_tells_all_that_the_contract_names(work, keep, tmp_path):
     events, _ = work(dict(LATENCY, sha=sha))
     assert [event["ev"] for event in events] == list(range(len(events)))
     assert {event["run"] for event in events} == {RUN}
-    started, loaded, warm = events[:3]
-    assert [event["kind"] for event in events[:3]] == ["started", "loaded", "warm"]
+    started, loaded, warm = but_states(events)[:3]
+    assert [event["kind"] for event in (started, loaded, warm)] == ["started", "loaded", "warm"]
     assert started["boot_id"] == identity.boot_id()
     assert started["memory_before_bytes"] < events[-1]["peak_memory_bytes"] < 1 << 30
     assert loaded["inputs"] == [{"name": "x", "shape": [-1, 4], "dtype": "float32"}]
@@ -78,6 +82,15 @@ def test_a_latency_run_tells_all_that_the_contract_names(work, keep, tmp_path):
     assert warm["runs"] >= 5
     assert warm["finite"] is True
     assert (events[-1]["kind"], events[-1]["state"], events[-1]["error"]) == ("end", "done", None)
+
+
+def test_a_latency_run_reads_the_boards_state_before_during_and_after(work, keep, tmp_path):
+    events, _ = work(dict(LATENCY, sha=keep(board_models.linear(tmp_path / "m.onnx"))))
+    warm_ns, states = of_kind(events, "warm")[0]["at_ns"], [e["at_ns"] for e in of_kind(events, "state")]
+    assert [event["kind"] for event in (events[0], events[-2], events[-1])] == ["state", "state", "end"]
+    assert states == sorted(states)
+    assert states[0] < warm_ns
+    assert len([at for at in states if at > warm_ns]) >= 2
 
 
 def test_a_latency_run_reaches_its_duration_and_its_runs(work, keep, tmp_path):
@@ -99,8 +112,9 @@ def test_a_slow_model_stops_at_the_longest_duration(work, keep, tmp_path):
 def test_a_tflite_model_is_measured_by_litert(work, keep):
     sha = keep(board_models.TFLITE)
     events, _ = work(dict(LATENCY, sha=sha, format="tflite", runtime="litert"))
-    assert events[0]["runtime"] == "litert"
-    assert events[1]["inputs"][0]["shape"] == [1, 4]
+    started, loaded = but_states(events)[:2]
+    assert started["runtime"] == "litert"
+    assert loaded["inputs"][0]["shape"] == [1, 4]
     assert sum(len(event["ns"]) for event in of_kind(events, "samples")) >= 30
 
 

@@ -15,7 +15,16 @@ from edgeprune.measuring import measure, measure_repeat, summarise
 from edgeprune.values.device import DeviceInfo, DeviceProfile, RuntimeInfo
 from edgeprune.values.plan import BenchPlan
 
-PLAN = BenchPlan("custom", warmup_s=0.02, min_duration_s=0.2, max_duration_s=10.0, min_runs=66, repeats=2)
+PLAN = BenchPlan(
+    "custom",
+    warmup_s=0.02,
+    min_duration_s=0.2,
+    max_duration_s=10.0,
+    min_runs=66,
+    repeats=2,
+    cool_s=0.0,
+    max_wait_ratio=1.0,
+)
 INFO = DeviceInfo(
     device_id="id", boot_id="boot", agent="0.1.0", agent_sha256="abc", python="3.11", model="Board", os="OS",
     kernel="6", arch="aarch64", cpu_count=4, memory_bytes=None, disk_free_bytes=1 << 30, governor="performance",
@@ -42,7 +51,14 @@ class TestOnTheTrueAgent:
         assert m.environment["runtime"] == "onnxruntime"
         assert m.environment["providers"] == "CPU"
         assert m.environment["boot_ids"] == session.info.boot_id
-        assert m.verdict in ("ok", "unstable")
+        assert m.verdict != "inconclusive"
+        assert m.environment["load_by_others"].endswith(" processors")
+
+    def test_a_board_tells_its_state_at_any_time(self, session):
+        first, second = session.state(), session.state()
+        assert first.cpus == session.info.cpu_count
+        assert first.at_ns < second.at_ns
+        assert first.busy_s <= second.busy_s
 
     def test_a_tflite_file_runs_by_litert(self, session):
         m = measure(session, board_models.artifact(board_models.TFLITE), PLAN)
@@ -119,7 +135,7 @@ EVENTS = [
     {"kind": "started", "runtime": "onnxruntime", "version": "1.20", "providers": ["CUDA", "CPU"], "boot_id": "boot",
      "memory_before_bytes": None},
     {"kind": "loaded", "load_ns": 7, "providers": ["CPU"], "inputs": [], "outputs": []},
-    {"kind": "warm", "first_run_ns": 9, "runs": 20, "steady": False, "finite": True},
+    {"kind": "warm", "first_run_ns": 9, "runs": 20, "steady": False, "finite": True, "at_ns": 50},
     {"kind": "samples", "ns": [100, 101]},
     {"kind": "samples", "ns": [102]},
     {"kind": "end", "state": "done", "peak_memory_bytes": None, "error": None},

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.measuring.latency import SAMPLES_NEEDED, count_outliers, judge, latency_stats, percentile_s
+from edgeprune.measuring.latency import SAMPLES_NEEDED, count_outliers, latency_stats, percentile_s
 from edgeprune.values.plan import BenchPlan
 
 PLAN = BenchPlan(min_runs=12, repeats=2)
@@ -88,52 +88,3 @@ def test_statistics_scale_with_the_samples(repeat, groups, factor):
         assert getattr(scaled, name) == pytest.approx(factor * getattr(plain, name))
     assert scaled.p50_ci_s == pytest.approx([factor * end for end in plain.p50_ci_s], rel=1e-6)
     assert scaled.cv_ratio == pytest.approx(plain.cv_ratio, abs=1e-9)
-
-
-def steady(seed=0, centre=1e6, n=50):
-    return np.random.default_rng(seed).normal(centre, centre / 50, n)
-
-
-def test_repeats_that_agree_are_ok(repeat):
-    assert judge(PLAN, [repeat(steady(0)), repeat(steady(1), 1)]).name == "ok"
-
-
-def test_medians_over_ten_percent_apart_are_unstable(repeat):
-    for centre, name in ((1.08e6, "ok"), (1.13e6, "unstable"), (0.87e6, "unstable")):
-        verdict = judge(PLAN, [repeat(steady(0)), repeat(steady(1, centre), 1)])
-        assert verdict.name == name
-        assert (name == "ok") == (verdict.reason == "")
-    assert "apart" in verdict.reason
-
-
-def test_latencies_that_spread_too_far_are_unstable(repeat):
-    two_speeds = np.where(np.arange(50) % 2, 1e6, 1.5e6)
-    verdict = judge(PLAN, [repeat(two_speeds), repeat(two_speeds, 1)])
-    assert verdict.name == "unstable"
-    assert "Half of the samples" in verdict.reason
-
-
-def test_a_few_spikes_do_not_make_latency_unstable(repeat):
-    spiky = steady()
-    spiky[:5] *= 40
-    assert judge(PLAN, [repeat(spiky), repeat(steady(1), 1)]).name == "ok"
-
-
-def test_repeats_of_two_boots_are_not_put_together(repeat):
-    verdict = judge(PLAN, [repeat(steady()), repeat(steady(1), 1, boot_id="other")])
-    assert verdict.name == "inconclusive"
-    assert "2 boots" in verdict.reason
-
-
-@pytest.mark.parametrize(
-    ("plan", "counts", "said"),
-    [
-        (BenchPlan(repeats=2, min_runs=120), (50, 50), "Only 100 of at least 120 runs"),
-        (BenchPlan(repeats=3, min_runs=12), (50, 50), "Only 2 of 3 repeats"),
-        (BenchPlan(repeats=2, min_runs=2), (5, 5), "too few for a median"),
-    ],
-)
-def test_missing_evidence_is_inconclusive_and_says_what(repeat, plan, counts, said):
-    verdict = judge(plan, [repeat(steady(n=count), index) for index, count in enumerate(counts)])
-    assert verdict.name == "inconclusive"
-    assert said in verdict.reason
