@@ -19,7 +19,8 @@
     │   ├── DeviceBusy                   another holder has the lease
     │   ├── ProtocolError                bytes that are no frame or no message
     │   ├── RemoteError                  the agent refused; carries its code
-    │   └── RunFailed                    the worker process failed or crashed
+    │   ├── RunFailed                    the worker process failed or crashed
+    │   └── MeterFailed                  a power meter is not there, or answers with something else
     ├── Inconclusive            exit 4   the numbers do not carry a decision
     │   └── NotCredible                  power readings that carry no energy; names the gate
     ├── ChoiceError             exit 1   no variant fits the constraints
@@ -168,6 +169,10 @@ class RemoteError(DeviceError):
 
 class RunFailed(DeviceError):
     """A worker on the board failed; the agent itself is well."""
+
+
+class MeterFailed(DeviceError):
+    """A power meter is not there, was lost, or is another instrument than was said."""
 
 
 class Inconclusive(EdgePruneError):

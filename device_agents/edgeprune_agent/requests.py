@@ -15,7 +15,10 @@ from edgeprune_agent import wire
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.folders import Root, read_piece
 from edgeprune_agent.lease import Lease, run_is_active
+from edgeprune_agent.power import power_facts
+from edgeprune_agent.specs import check_power
 from edgeprune_agent.store import Store
+from edgeprune_agent.timing import now_ns
 from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
@@ -75,6 +78,8 @@ class Requests:
         self._handlers: Dict[str, Handler] = {
             "info": self._info,
             "state": self._state,
+            "clock": self._clock,
+            "power.show": self._power,
             "lease.acquire": self._acquire,
             "lease.renew": self._renew,
             "lease.release": self._give_back,
@@ -173,6 +178,13 @@ class Requests:
             self._state_reader = StateReader()
         reading: Dict[str, Any] = self._state_reader.read()
         return reading
+
+    def _clock(self, number: int, arguments: Arguments) -> Answer:
+        return {"now_ns": now_ns()}
+
+    def _power(self, number: int, arguments: Arguments) -> Steps:
+        wanted = check_power(arguments.mapping("power"))
+        return _aside(lambda: power_facts(wanted))  # the firmware of some boards takes its time
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")

@@ -16,7 +16,7 @@ from edgeprune.cli._group_bars import groups_view, size_lines
 from edgeprune.searching import Candidate
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo, DeviceProfile
-from edgeprune.values.measurement import Measurement
+from edgeprune.values.measurement import EnergyStats, Measurement
 from edgeprune.values.release import Release
 
 if TYPE_CHECKING:
@@ -53,10 +53,17 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
         "samples": f"{m.latency.n} in {m.plan.repeats} processes, {m.latency.n_outliers} outliers kept",
         "load, first run": f"{_time(m.latency.load_s)}, {_time(m.latency.first_run_s)}",
         "peak memory": "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
-        "energy": m.missing.get("energy", "") if m.energy is None else f"{m.energy.per_inference_j:.3g} J",
+        "energy": m.missing.get("energy", "") if m.energy is None else _energy(m.energy),
         "verdict": f"{m.verdict}: {m.verdict_reason}" if m.verdict_reason else m.verdict,
     }
     return _facts(rows)
+
+
+def _energy(energy: EnergyStats) -> str:
+    gross, margin = (units.format_quantity(value, "j") for value in (energy.per_inference_j, energy.uncertainty_j))
+    net = energy.net_per_inference_j
+    parts = [f"{gross} ± {margin}", f"{energy.source} ({energy.boundary}, {energy.fidelity})"]
+    return ", ".join(parts if net is None else [parts[0], f"net {units.format_quantity(net, 'j')}", parts[1]])
 
 
 def prune_view(summary: PruneSummary) -> RenderableType:

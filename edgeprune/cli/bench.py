@@ -18,6 +18,7 @@ def bench(
     runtime: Annotated[str, typer.Option(help="onnxruntime, litert, or auto for the format's own.")] = "auto",
     threads: Annotated[int, typer.Option(min=1)] = 1,
     plan: Annotated[str, typer.Option(help="quick, default, strict or sustained.")] = "default",
+    meter: Annotated[str, typer.Option(help="Power source, such as onboard; the device's own if not given.")] = "",
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     config: o.ConfigPath = None,
@@ -30,7 +31,7 @@ def bench(
         from edgeprune.cli._tables import measurement_view
         from edgeprune.values.plan import BenchPlan
 
-        how = BenchPlan.named(plan, threads=threads, runtime=runtime)
+        how = BenchPlan.named(plan, threads=threads, runtime=runtime, meter=meter)
         board = the_board(o.Board(device, expect_device_id), optional_config(config))
         m, info = flow.bench_file(file, board, how, listener=out.listener)
         data = {**flow.measured_data(m), "device": m.device, "environment": dict(m.environment)}

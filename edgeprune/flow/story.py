@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgeprune import config as configuration
@@ -64,9 +65,9 @@ def run(
             info = session.info
         run_id = content_id(project.fingerprint, project.data_id, info.device_id, profile.name)
         store.begin_run(run_id, profile.name, project.fingerprint, {"board": to_data(info)})
-        entries, failed = _prepare(project, store, run_id, goal, listener)
+        entries, failed = _prepare(project, store, run_id, goal, profile.meter, listener)
         with connect(profile, listener=listener) as session:
-            rounds = Rounds(session, store, project, listener)
+            rounds = Rounds(session, store, project, listener, goal.energy_bound is not None)
             measurements = rounds.measure(entries)
             front = pareto(measurements, minimize=goal.minimize, constraints=goal.constraints)
             choice = front.choose()
@@ -140,7 +141,7 @@ def _asked(config: Config | Path | str, minimize: Sequence[str], constraints: Se
 
 
 def _prepare(
-    project: Project, store: RunStore, run_id: str, goal: Goal, listener: Listener
+    project: Project, store: RunStore, run_id: str, goal: Goal, meter: str, listener: Listener
 ) -> tuple[list[Entry], list[Failure]]:
     entries: list[Entry] = []
     failed: list[Failure] = []
@@ -151,8 +152,9 @@ def _prepare(
             failed.append(made)
             continue
         variant = with_host_accuracy(project, store, made)
-        store.put_entry(run_id, variant, candidate.plan)
-        entries.append((variant, candidate.plan))
+        plan = replace(candidate.plan, meter=meter)
+        store.put_entry(run_id, variant, plan)
+        entries.append((variant, plan))
     return entries, failed
 
 

@@ -16,6 +16,7 @@ from edgeprune.measuring import evidence
 from edgeprune.measuring.cooling import CoolingGate
 from edgeprune.measuring.energy import EnergyResult, energy_of
 from edgeprune.measuring.latency import latency_stats
+from edgeprune.measuring.metering import NO_POWER, Metering, Power, power_for
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
 from edgeprune.measuring.verdict import judge
 from edgeprune.values.artifact import Artifact
@@ -56,10 +57,11 @@ def measure(
         The measurement, whose verdict says whether its numbers can be used.
     """
     plan = plan or BenchPlan()
+    power = power_for(session, plan.meter or session.profile.meter, listener)
     gate, repeats = CoolingGate(session.state), []
     for index in range(plan.repeats):
         gate.wait(plan.cool_s)
-        repeats.append(measure_repeat(session, artifact, plan, index, listener))
+        repeats.append(measure_repeat(session, artifact, plan, index, listener, power))
     return summarise(
         artifact, plan, repeats,
         device=session.profile.name, info=session.info, variant=variant, device_accuracy=accuracy,
@@ -67,7 +69,12 @@ def measure(
 
 
 def measure_repeat(
-    session: Session, artifact: Artifact, plan: BenchPlan, index: int, listener: Listener = ignore
+    session: Session,
+    artifact: Artifact,
+    plan: BenchPlan,
+    index: int,
+    listener: Listener = ignore,
+    power: Power = NO_POWER,
 ) -> Repeat:
     """Measure once, in a fresh process on the board.
 
@@ -77,6 +84,7 @@ def measure_repeat(
         plan: How; the repeat takes its share of durations and runs.
         index: 0-based number of the repeat.
         listener: Hears of the progress.
+        power: What reads power meanwhile; the run is made as long as that needs.
 
     Returns:
         The raw samples.
@@ -87,13 +95,15 @@ def measure_repeat(
     """
     runtime = choose_runtime(session, artifact.format, plan.runtime)
     session.push(artifact.path, artifact.sha256)
-    spec = latency_spec(artifact, plan, runtime)
-    record = _Record(artifact.path.name, spec, listener)
+    metering = Metering(power, latency_spec(artifact, plan, runtime))
+    spec, subject = metering.spec, artifact.path.name
+    record = _Record(subject, spec, listener)
     started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
-    deadline_s = START_S + 4 * plan.warmup_s + spec["max_duration_s"]
-    end = run_worker(session, spec, record.hear, deadline_s, artifact.path.name)
+    deadline_s = START_S + 4 * plan.warmup_s + spec["max_duration_s"] + metering.idle_s
     try:
-        repeat = record.repeat(index, end, started_utc)
+        with metering:
+            end = run_worker(session, spec, metering.tap(record.hear), deadline_s, subject)
+            repeat = metering.complete(record.repeat(index, end, started_utc))
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError(
             f"{session.profile.name}: the agent told of a latency run in a way that is not understood ({error!r}).",

@@ -40,13 +40,13 @@ def _external(name: str, period_s: float, average_s: float, delay_s: float, reso
 
 METERS: dict[str, MeterModel] = {
     "ina3221, JetPack 5 and later": MeterModel(
-        _onboard("ina3221", 0.02, 0.0011, 0.0066, 0.04, 0.006, 0.12), 0.03, 0.0, _curve(4, 9)
+        _onboard("ina3221", 0.02, 0.0011, 0.0066, 0.04, 0.006, 0.046), 0.03, 0.0, _curve(4, 9)
     ),
     "ina3221, JetPack 4": MeterModel(
-        _onboard("ina3221x", 0.02, 0.422, 0.0, 0.04, 0.006, 0.12), 0.01, 0.0, _curve(3, 6)
+        _onboard("ina3221x", 0.02, 0.422, 0.0, 0.04, 0.006, 0.046), 0.01, 0.0, _curve(3, 6)
     ),
     "ina226": MeterModel(_onboard("ina226", 0.02, 0.0352, 0.0352, 0.00625, 0.006, 0.003), 0.01, 0.0, _curve(3, 6)),
-    "ina219": MeterModel(_onboard("ina219", 0.02, 0.001, 0.001, 0.02, 0.006, 0.003), 0.02, 0.0, _curve(3, 6)),
+    "ina219": MeterModel(_onboard("ina219", 0.02, 0.001, 0.001, 0.02, 0.006, 0.01), 0.02, 0.0, _curve(3, 6)),
     "Raspberry Pi 5 PMIC": MeterModel(
         _onboard("rpi_pmic", 0.1, 0.001, 0.02, 0.001, 0.1, 0.05), 0.05, 0.0, _curve(3, 7)
     ),

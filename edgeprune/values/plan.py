@@ -26,6 +26,7 @@ class BenchPlan:
         threads: Of the runtime.
         runtime: "onnxruntime", "litert", or "auto" for the format's own.
         seed: Of the random inputs.
+        meter: Address of what reads power; "" for the device's own.
         cool_s: Before each repeat but the first, wait at most this long until the board is as cool as before the first.
         max_wait_ratio: Share of its time for which the worker may wait for a processor; beyond, the measurement is
             inconclusive. 1 takes any load.
@@ -44,6 +45,7 @@ class BenchPlan:
     threads: int = 1
     runtime: str = "auto"
     seed: int = 0
+    meter: str = ""
     cool_s: float = 60.0
     max_wait_ratio: float = 0.25
 
@@ -61,13 +63,14 @@ class BenchPlan:
         return content_id(self)
 
     @classmethod
-    def named(cls, name: str, *, threads: int = 1, runtime: str = "auto") -> BenchPlan:
+    def named(cls, name: str, *, threads: int = 1, runtime: str = "auto", meter: str = "") -> BenchPlan:
         """Return a plan by name.
 
         Args:
             name: "quick", "default", "strict" or "sustained".
             threads: Of the runtime.
             runtime: "onnxruntime", "litert" or "auto".
+            meter: Address of what reads power; "" for the device's own.
 
         Returns:
             The plan.
@@ -77,7 +80,7 @@ class BenchPlan:
         """
         if name not in PLANS:
             raise UnknownName("bench plan", name, PLANS)
-        return replace(PLANS[name], threads=threads, runtime=runtime)
+        return replace(PLANS[name], threads=threads, runtime=runtime, meter=meter)
 
 
 PLANS: dict[str, BenchPlan] = {

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save
 LATENCY = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.02, "warmup_runs": 5,
     "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "state_period_s": 0.05, "seed": 0, "inputs": None,
+    "idle_s": 0.0, "power": None,
 }  # fmt: skip
 INFER = {"kind": "infer", "format": "onnx", "runtime": "onnxruntime", "threads": 1}
 RUN = "0" * 26

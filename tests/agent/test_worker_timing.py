@@ -32,8 +32,8 @@ SAMPLE = {"min_duration_s": 0.5, "min_runs": 100, "max_duration_s": 2.0}
 
 def collect(clock, stopped=never, **changes):
     portions = []
-    total = timing.sample(clock.infer, dict(SAMPLE, **changes), portions.append, stopped)
-    return total, portions
+    sampled = timing.sample(clock.infer, dict(SAMPLE, **changes), portions.append, stopped)
+    return sampled.samples, portions
 
 
 def test_sampling_goes_on_until_duration_and_runs_are_both_reached(clock):
@@ -65,6 +65,11 @@ def test_an_inference_after_each_delivery_is_thrown_away_while_that_is_cheap(clo
     clock.latency_ns, clock.runs = 50_000_000, 0
     total, _ = collect(clock)
     assert clock.runs == total + 1
+
+
+def test_runs_count_what_was_thrown_away_too(clock):
+    sampled = timing.sample(clock.infer, SAMPLE, lambda portion: None, never)
+    assert sampled.runs == clock.runs > sampled.samples
 
 
 def test_more_samples_than_the_buffer_holds_are_delivered_in_between(monkeypatch):
