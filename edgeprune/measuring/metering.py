@@ -16,6 +16,8 @@ from edgeprune.values.power import LoadWindow
 if TYPE_CHECKING:
     from edgeprune.devices.session import Session
 
+_ALIGN_FACTOR = 150
+"""A load of a hundred times what the clocks may be apart is credible; the next estimate of that may be worse."""
 _LONGEST_RATIO = 1.5
 """How much longer than the meter needs a load may take."""
 
@@ -82,7 +84,7 @@ class Metering:
         if self._source is None:
             return {**spec, "idle_s": 0.0, "power": None}
         facts = self._source.facts
-        least = max(spec["min_duration_s"], facts.shortest_window_s)
+        least = max(spec["min_duration_s"], facts.shortest_window_s, _ALIGN_FACTOR * self._source.align_s)
         most = max(spec["max_duration_s"], _LONGEST_RATIO * least)
         more = {"idle_s": facts.idle_s, "power": self._source.wanted, "min_duration_s": least, "max_duration_s": most}
         return {**spec, **more}

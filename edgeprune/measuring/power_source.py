@@ -59,10 +59,12 @@ class PowerSource(ABC):
     Attributes:
         facts: What it states of itself.
         wanted: What the agent is asked to read; None for nothing.
+        align_s: How far its times will be from the board's clock, about.
     """
 
     facts: MeterFacts
     wanted: Mapping[str, Any] | None = None
+    align_s = 0.0
 
     @abstractmethod
     def begin(self) -> None:
@@ -138,6 +140,7 @@ class HostPower(PowerSource):
 
     def __init__(self, meter: Meter, facts: MeterFacts, session: Session) -> None:
         self.facts, self._meter, self._session = facts, meter, session
+        self.align_s = meter.stamp_bound_s + measure_offset(session).bound_ns * 1e-9
         self._recorder: Recorder | None = None
         self._before: Offset | None = None
 

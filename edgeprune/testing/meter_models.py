@@ -53,7 +53,7 @@ METERS: dict[str, MeterModel] = {
     "power_supply": MeterModel(_onboard("power_supply", 0.25, 0.5, 0.5, 0.004, 0.03, 0.01), 0.03, 0.0, _curve(2, 5)),
     "rapl": MeterModel(_onboard("rapl", 0.02, 0.0, 0.001, 6.1e-5, 0.03, 0.05, True), 0.0, 0.0, _curve(5, 20)),
     "ppk2": MeterModel(
-        _external("ppk2", 1e-3, 1e-3, 0.0, 5e-7, 0.06, 1e-6), 0.002, _USB_CLOCK_S, _curve(0.3, 0.9)
+        _external("ppk2", 1e-3, 1e-3, 0.0, 4e-3, 0.06, 5e-6), 0.002, _USB_CLOCK_S, _curve(0.3, 0.9)
     ),
     "um25c": MeterModel(_external("um25c", 0.5, 0.1, 0.5, 5e-4, 0.006, 0.005), 0.02, _USB_CLOCK_S, _curve(3, 6)),
     "fnb58": MeterModel(_external("fnb58", 0.01, 0.01, 0.0, 5e-5, 0.006, 0.005), 0.02, _USB_CLOCK_S, _curve(3, 6)),

@@ -54,8 +54,8 @@ class MeterFacts:
 
     @property
     def contiguous(self) -> bool:
-        """Whether the readings see all of the time, none of it twice as fresh: then they may be summed."""
-        return self.counter or (self.average_s >= 0.9 * self.period_s and self.delay_s <= self.period_s)
+        """Whether the readings see all of the time, each at its own time: then they may be summed."""
+        return self.counter or (self.average_s >= 0.9 * self.period_s and self.delay_s == 0)
 
     @property
     def shortest_window_s(self) -> float:

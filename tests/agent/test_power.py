@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeprune.measuring.power_source import read_facts
-from edgeprune.testing import sysfs
+from edgeprune.testing import gauges, sysfs
 from edgeprune.testing.meter_models import METERS
 from edgeprune.values.power import BOUNDARIES, FIDELITIES
 
@@ -29,8 +29,8 @@ TREES = {
     "ina219": (lambda root: sysfs.Ina2xx(root, "ina219"), ANY),
     "ina238": (lambda root: sysfs.Ina2xx(root, "ina238"), dict(ANY, rails=["VIN"])),
     "ina260": (lambda root: sysfs.Ina2xx(root, "ina260"), ANY),
-    "Raspberry Pi 5 PMIC": (sysfs.RaspberryPi5, ANY),
-    "power_supply": (sysfs.Battery, ANY),
+    "Raspberry Pi 5 PMIC": (gauges.RaspberryPi5, ANY),
+    "power_supply": (gauges.Battery, ANY),
 }
 
 
@@ -166,17 +166,17 @@ def test_a_counter_that_is_roots_alone_names_the_command(tmp_path):
 
 
 def test_a_raspberry_pi_5s_own_answer_is_10_8_watts():
-    assert pmic.total_w(sysfs.PMIC_ANSWER) == pytest.approx(10.80, abs=0.005)
+    assert pmic.total_w(gauges.PMIC_ANSWER) == pytest.approx(10.80, abs=0.005)
 
 
 def test_a_raspberry_pi_that_tells_no_current_has_no_sensor(tmp_path):
     with pytest.raises(Unusable, match="tells no current"):
-        sensor_of(sysfs.RaspberryPi5(tmp_path, "   EXT5V_V volt(24)=5.06788000V\n"), dict(ANY, sensor="rpi_pmic"))
+        sensor_of(gauges.RaspberryPi5(tmp_path, "   EXT5V_V volt(24)=5.06788000V\n"), dict(ANY, sensor="rpi_pmic"))
 
 
 @given(st.text(max_size=200))
 def test_whatever_the_firmware_says_is_a_power_or_none(said):
-    total = pmic.total_w(said + "\n" + sysfs.PMIC_ANSWER)
+    total = pmic.total_w(said + "\n" + gauges.PMIC_ANSWER)
     assert total >= 0
     pmic.total_w(said)
 
@@ -187,7 +187,7 @@ def test_whatever_the_firmware_says_is_a_power_or_none(said):
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("unit", ["uA", "mA"])
 def test_a_battery_is_read_in_its_vendors_unit_whatever_its_sign(tmp_path, unit, sign):
-    tree = sysfs.Battery(tmp_path, unit, sign)
+    tree = gauges.Battery(tmp_path, unit, sign)
     tree.show(2.0)
     sensor = sensor_of(tree, dict(ANY, current_unit=unit))
     assert sensor.read() == 2_000_000_000 and not sensor.flags
@@ -195,7 +195,7 @@ def test_a_battery_is_read_in_its_vendors_unit_whatever_its_sign(tmp_path, unit,
 
 @pytest.mark.parametrize(("unit", "told"), [("mA", "uA"), ("uA", "mA")])
 def test_a_battery_in_another_unit_is_caught(tmp_path, unit, told):
-    tree = sysfs.Battery(tmp_path, unit)
+    tree = gauges.Battery(tmp_path, unit)
     tree.show(2.0)
     sensor = sensor_of(tree, dict(ANY, current_unit=told))
     sensor.read()
@@ -204,7 +204,7 @@ def test_a_battery_in_another_unit_is_caught(tmp_path, unit, told):
 
 def test_a_gauge_that_gives_the_smallest_integer_or_nothing_is_caught(tmp_path):
     for value in (-(2**31), 0):
-        tree = sysfs.Battery(tmp_path / str(value))
+        tree = gauges.Battery(tmp_path / str(value))
         tree.put("sys/class/power_supply/battery/current_now", value)
         sensor = sensor_of(tree)
         sensor.read()
@@ -212,7 +212,7 @@ def test_a_gauge_that_gives_the_smallest_integer_or_nothing_is_caught(tmp_path):
 
 
 def test_a_phone_on_its_cable_is_charging(tmp_path):
-    tree = sysfs.Battery(tmp_path, status="Charging")
+    tree = gauges.Battery(tmp_path, status="Charging")
     tree.show(2.0)
     sensor = sensor_of(tree)
     sensor.read()
@@ -282,12 +282,12 @@ def test_failed_readings_are_counted(tmp_path, monkeypatch):
 
 
 def test_a_sensor_that_is_not_there_is_told_as_the_reason(tmp_path, monkeypatch):
-    told = watched(sysfs.Battery(tmp_path), monkeypatch, dict(ANY, sensor="rapl"), 0.1)
+    told = watched(gauges.Battery(tmp_path), monkeypatch, dict(ANY, sensor="rapl"), 0.1)
     assert told == [{"kind": "power", "facts": None, "error": "rapl: no RAPL", "dropped": 0, "flags": []}]
 
 
 def test_what_the_sensor_itself_refuses_is_told(tmp_path, monkeypatch):
-    tree = sysfs.Battery(tmp_path, status="Full")
+    tree = gauges.Battery(tmp_path, status="Full")
     tree.show(2.0)
     assert watched(tree, monkeypatch, ANY, 0.1)[0]["flags"] == ["charging"]
 

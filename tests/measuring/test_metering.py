@@ -12,7 +12,7 @@ import pytest
 from edgeprune.devices import connect
 from edgeprune.errors import MeterFailed
 from edgeprune.measuring import measure, power_for
-from edgeprune.testing import sysfs
+from edgeprune.testing import gauges, sysfs
 from edgeprune.values.device import DeviceProfile
 from edgeprune.values.event import ignore
 from edgeprune.values.plan import BenchPlan
@@ -69,6 +69,7 @@ def test_a_measurement_on_a_board_with_a_counter_has_an_energy(tmp_path, monkeyp
     assert "energy" not in m.missing and m.energy.uncertainty_j > m.energy.repeatability_j > 0
 
 
+@pytest.mark.slow
 def test_the_run_is_as_long_as_the_meter_needs_and_idles_before_and_after(tmp_path, monkeypatch, model):
     tree = sysfs.Rapl(tmp_path / "sys_tree")
     specs = []
@@ -98,7 +99,7 @@ def test_a_meter_that_is_needed_and_not_there_is_an_error(tmp_path, monkeypatch)
 
 
 def test_a_sensor_that_fails_in_the_middle_leaves_the_latency_and_a_reason(tmp_path, monkeypatch, model):
-    tree = sysfs.Battery(tmp_path / "sys_tree")
+    tree = gauges.Battery(tmp_path / "sys_tree")
     tree.show(5.0)
     plan = dataclasses.replace(PLAN, min_duration_s=0.1)
     with open_board(tmp_path, monkeypatch, "onboard", tree) as board:

@@ -82,8 +82,7 @@ class Fnb58(Meter):
         address: fnb58:///dev/hidraw0
     """
 
-    stamp_bound_s = 0.04
-    """A report's samples are as old as the report is long."""
+    stamp_bound_s = 0.01
 
     def __init__(self, address: MeterAddress) -> None:
         super().__init__(address)
@@ -123,8 +122,10 @@ class Fnb58(Meter):
             The samples.
 
         Raises:
-            MeterFailed: It fell silent.
+            MeterFailed: It was not started, or fell silent.
         """
+        if self._fd is None:
+            raise MeterFailed("The FNB58 was not started.", "Start it.")
         self._keep_alive()
         data = self._receive(0.2)
         arrived = time.monotonic_ns()
@@ -136,9 +137,10 @@ class Fnb58(Meter):
         self._rest += data
         powers, dropped = self._reports()
         self._count += len(powers) + dropped
-        return MeterReadings(
-            self._clock.stamp(self._count, len(powers), arrived), array("q", [round(p * 1e9) for p in powers]), dropped
-        )
+        slipped = self._clock.slipped
+        times = self._clock.stamp(self._count, len(powers), arrived)
+        lost = dropped + self._clock.slipped - slipped
+        return MeterReadings(times, array("q", [round(power * 1e9) for power in powers]), lost)
 
     def _reports(self) -> tuple[list[float], int]:
         powers: list[float] = []
@@ -159,8 +161,7 @@ class Fnb58(Meter):
             self._asked_s = time.monotonic()
 
     def _receive(self, seconds: float) -> bytes:
-        if self._fd is None:
-            raise MeterFailed("The FNB58 was not started.", "Start it.")
+        assert self._fd is not None
         if not select.select([self._fd], [], [], seconds)[0]:
             return b""
         try:

@@ -1,4 +1,4 @@
-"""Meters that answer questions: asked once a period, a little out of step, and stamped half-way."""
+"""Meters that answer questions: asked once a period, a little out of step, and stamped half-way to the first byte."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edgeprune.measuring.meters.address import MeterAddress
 from edgeprune.measuring.meters.meter import Meter, MeterReadings
 from edgeprune.measuring.meters.port import Port, open_port
 
+_SLOW_S = 0.02
 _JITTER_RATIO = 0.2
 """Readings that kept step with the inferences would always see the same part of them."""
 
@@ -56,7 +57,7 @@ class PollingMeter(Meter):
         except BaseException:
             port.close()
             raise
-        self._port = port
+        self._port, self.stamp_bound_s = port, Meter.stamp_bound_s
         self._due_s = time.monotonic()
 
     def read(self) -> MeterReadings:
@@ -74,12 +75,15 @@ class PollingMeter(Meter):
         period_s = self.facts.period_s
         begin = time.monotonic_ns()
         power = self.power_w(self._port)
-        at_ns = (begin + time.monotonic_ns()) // 2
+        half_ns = (self._port.answered_ns - begin) // 2
         behind_s = max(self._due_s, time.monotonic() - period_s)
         self._due_s = behind_s + period_s * (1 + _JITTER_RATIO * random.uniform(-1, 1))
         if power is None:
             return MeterReadings(dropped=1)
-        return MeterReadings(array("q", [at_ns]), array("q", [round(power * 1e9)]))
+        if half_ns * 1e-9 > _SLOW_S + period_s / 4:  # this machine slept; nobody knows when it was measured
+            return MeterReadings()
+        self.stamp_bound_s = max(self.stamp_bound_s, half_ns * 1e-9)
+        return MeterReadings(array("q", [begin + half_ns]), array("q", [round(power * 1e9)]))
 
     def stop(self) -> None:
         """Close the port."""

@@ -22,11 +22,15 @@ class Port(ABC):
 
     Args:
         place: For messages.
+
+    Attributes:
+        answered_ns: When the first byte after the last `write` was there, by CLOCK_MONOTONIC; 0 until then.
     """
 
     def __init__(self, place: str) -> None:
         self.place = place
         self._held = bytearray()
+        self.answered_ns = 0
 
     @abstractmethod
     def _receive(self, seconds: float) -> bytes:
@@ -49,6 +53,7 @@ class Port(ABC):
         Raises:
             MeterFailed: It is gone.
         """
+        self.answered_ns = 0
         try:
             self._send(data)
         except OSError as error:
@@ -71,7 +76,9 @@ class Port(ABC):
             self._held.clear()
             return data
         try:
-            return self._receive(seconds)
+            data = self._receive(seconds)
+            self.answered_ns = self.answered_ns or time.monotonic_ns()
+            return data
         except OSError as error:
             raise MeterFailed(f"{self.place} is gone ({error}).", _PLUG) from error
 
@@ -184,6 +191,7 @@ class TcpPort(Port):
         host, _, port = place.rpartition(":")
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)), CONNECT_S)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, ValueError) as error:
             raise MeterFailed(f"No instrument answers at {place} ({error}).", _PLUG) from error
 

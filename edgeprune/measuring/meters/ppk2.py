@@ -138,7 +138,9 @@ class Ppk2(Meter):
         means = self._kept[: count * _PER_READING].reshape(count, _PER_READING).mean(axis=1)
         self._kept = self._kept[count * _PER_READING :]
         flags = {"saturated"} if samples.saturated(words) or (means.size and means.max() > _MAX_AMPS) else set()
+        slipped = self._clock.slipped
         times = self._clock.stamp(self._count, len(self._kept) + count * _PER_READING, arrived_ns)
+        lost += self._clock.slipped - slipped
         ends = times[_PER_READING - 1 : count * _PER_READING : _PER_READING]
         values = np.rint(means * self._millivolt * 1e6).astype(np.int64)
         return MeterReadings(ends, array("q", values.tolist()), -(-lost // _PER_READING), frozenset(flags))

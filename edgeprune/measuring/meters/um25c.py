@@ -22,6 +22,7 @@ MODELS = {0x0963: ("UM24C", 1e-2, 1e-3), 0x09C9: ("UM25C", 1e-3, 1e-4), 0x0D4C: 
 _HEAD = struct.Struct(">HHH")
 _END = b"\xff\xf1"
 _ANSWER_S = 1.0
+_GREETINGS = 3
 
 
 def decode(frame: bytes) -> tuple[str, float, float] | None:
@@ -70,7 +71,7 @@ class Um25c(PollingMeter):
         Raises:
             MeterFailed: No answer, or of something else.
         """
-        if self._ask(port) is None:
+        if all(self._ask(port) is None for _ in range(_GREETINGS)):
             raise MeterFailed(
                 f"{port.place} is no UM25C: its answer is none.", "See which meter is paired to that port."
             )
