@@ -70,7 +70,8 @@ class _Line(ABC):
             if heard is None:
                 continue
             self._held += self._instrument.hear(heard) if heard else b""
-            self._held = (self._held + self._instrument.due())[:_HELD_BYTES]
+            due = self._instrument.due()
+            self._held += due if len(self._held) + len(due) <= _HELD_BYTES else b""
             self._send()
 
     def _send(self) -> None:

@@ -591,7 +591,7 @@ def test_from_the_instruments_bytes_to_the_energy_it_is_the_truth(fake, kind, op
     assert m.energy.per_inference_j == pytest.approx(board.true_j, rel=0.01)
     assert m.energy.net_per_inference_j == pytest.approx(board.true_j * 1.5 / 2.5, rel=0.02)
     assert m.energy.boundary == "board" and m.energy.fidelity == "external"
-    assert 0 < m.energy.clock_bound_s < 0.02
+    assert 0 < m.energy.clock_bound_s < 0.05
 
 
 @pytest.mark.slow
