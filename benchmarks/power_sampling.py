@@ -49,9 +49,8 @@ def main() -> None:
                 turns = [power, Power()] if number % 2 else [Power(), power]
                 found = {turn.source is not None: median_ns(session, model, turn) for turn in turns}
                 ratios.append(found[True] / found[False])
-                print(
-                    f"  with {found[True] / 1e3:9.2f} µs   without {found[False] / 1e3:9.2f} µs   ratio {ratios[-1]:.4f}"
-                )
+                with_it, without = found[True] / 1e3, found[False] / 1e3
+                print(f"  with {with_it:9.2f} µs   without {without:9.2f} µs   ratio {ratios[-1]:.4f}")
     print(f"ratio {statistics.median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}")
 
 

@@ -20,7 +20,6 @@ GATES = {
     "stale": "See whether the meter is between supply and board, and switched on.",
     "sign": "See which unit the board's battery driver uses, and give it in the meter's address: ?current_unit=mA",
     "charging": "Take the board off its charger while it is measured.",
-    "throttled": "Cool the board, or use a stronger supply.",
     "imprecise": "Measure longer: --plan strict.",
     "unsteady": "Measure longer, on a quiet board.",
     "negative_net": "See whether the meter is between supply and board.",
@@ -57,7 +56,6 @@ def check_trace(trace: PowerTrace) -> None:
         "saturated": "reached the end of its range",
         "charging": "saw the battery being charged",
         "sign": "reads a current that no board takes: its unit or sign is not what it seems",
-        "throttled": "saw the board throttled",
     }
     for flag in trace.flags:
         if flag in said:

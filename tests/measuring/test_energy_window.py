@@ -147,7 +147,7 @@ def test_more_than_a_thousandth_of_the_readings_lost_is_refused():
     assert gate_of(dataclasses.replace(trace, dropped=2), load) == "dropped"
 
 
-@pytest.mark.parametrize("flag", ["saturated", "charging", "sign", "throttled"])
+@pytest.mark.parametrize("flag", ["saturated", "charging", "sign"])
 def test_what_the_meter_itself_refused_is_refused(flag):
     trace, load = traced()
     assert gate_of(dataclasses.replace(trace, flags=(flag,)), load) == flag
