@@ -25,7 +25,8 @@ GATES = {
     "negative_net": "See whether the meter is between supply and board.",
 }
 """Gate to what helps."""
-_COVERAGE_RATIO, _GAP_STEPS, _DROPPED_RATIO = 0.95, 3.0, 1e-3
+_COVERAGE_RATIO, _DROPPED_RATIO = 0.95, 1e-3
+_GAP_STEPS, _GAP_RATIO = 3.0, 0.005
 _CLOCK_RATIO = 0.01
 _PRECISION_RATIO, _WIDE_FACTOR = 0.01, 3.3
 _UNSTEADY_RATIO = 0.02
@@ -88,9 +89,11 @@ def check_window(readings: Readings) -> None:
     inside = readings.touching
     steps = readings.steps_s[inside]
     usual = float(np.median(steps)) if len(steps) else meter.period_s
-    if len(steps) and steps.max() > _GAP_STEPS * max(usual, meter.period_s):
+    longest = _GAP_STEPS * max(usual, meter.period_s)
+    # A counter counts while nobody reads it.
+    if not meter.counter and steps.max(initial=0.0) > max(longest, _GAP_RATIO * duration):
         shut("gap", f"{meter.source} fell silent for {steps.max():.3g} s during the load.")
-    covered = float(np.minimum(steps, _GAP_STEPS * usual).sum())
+    covered = float((steps if meter.counter else np.minimum(steps, longest)).sum())
     if covered < _COVERAGE_RATIO * duration or readings.interior.sum() < 3:
         shut("low_coverage", f"{meter.source} saw {100 * min(covered / duration, 1):.0f} % of the load.")
     if np.ptp(readings.power_w) == 0:

@@ -131,6 +131,13 @@ def test_a_hole_in_the_readings_is_a_gap():
     assert gate_of(without(trace, lambda i, t: not 3.0 < t < 3.2), load) == "gap"
 
 
+def test_a_counter_counts_while_nobody_reads_it():
+    truth = curve()
+    trace, load = traced(truth, dataclasses.replace(FACTS, counter=True))
+    energy = window_energy(without(trace, lambda i, t: not 3.0 < t < 3.2), load)
+    assert energy.gross_j == pytest.approx(truth.gross_j, rel=0.005)
+
+
 def test_readings_that_end_within_the_load_do_not_cover_it():
     trace, load = traced()
     assert gate_of(without(trace, lambda i, t: t < 5.0), load) == "low_coverage"
