@@ -29,6 +29,7 @@ class Truth:
         errors: E/E_true - 1 of each window that passed the gates, meter exact in scale and zero.
         covered: Of each measurement that passed, whether its 95 % interval holds the truth; the meter's scale and zero
             drawn from what it states of them.
+        repeated: Of each, whether the interval without scale and zero holds what such a meter should say.
         uncertainties: Half of these intervals, relative.
         repeatabilities: Likewise without scale and zero.
         refused: Gate to how many windows or measurements it refused.
@@ -37,6 +38,7 @@ class Truth:
     window_s: float
     errors: list[float] = field(default_factory=list)
     covered: list[bool] = field(default_factory=list)
+    repeated: list[bool] = field(default_factory=list)
     uncertainties: list[float] = field(default_factory=list)
     repeatabilities: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
@@ -50,6 +52,11 @@ class Truth:
     def coverage_ratio(self) -> float:
         """Share of the intervals that hold the truth."""
         return sum(self.covered) / len(self.covered) if self.covered else 0.0
+
+    @property
+    def repeated_ratio(self) -> float:
+        """Share of the intervals without scale and zero that hold."""
+        return sum(self.repeated) / len(self.repeated) if self.repeated else 0.0
 
 
 def truth_of(model: MeterModel, seeds: range, length_ratio: float = 1.0, repeats: int = 3) -> Truth:
@@ -97,11 +104,13 @@ def _try_measurement(
     if result.stats is None:
         truth.refused[result.missing["energy"].partition(":")[0]] += 1
     else:
-        _take(truth, result.stats, curve.gross_j / curve.runs)
+        shown_j = gain * curve.gross_j + offset_w * load.duration_s
+        _take(truth, result.stats, curve.gross_j / curve.runs, shown_j / curve.runs)
 
 
-def _take(truth: Truth, stats: EnergyStats, true_j: float) -> None:
+def _take(truth: Truth, stats: EnergyStats, true_j: float, shown_j: float) -> None:
     truth.covered.append(abs(stats.per_inference_j - true_j) <= stats.uncertainty_j)
+    truth.repeated.append(abs(stats.per_inference_j - shown_j) <= (stats.repeatability_j or 0.0))
     truth.uncertainties.append(stats.uncertainty_j / true_j)
     truth.repeatabilities.append((stats.repeatability_j or 0.0) / true_j)
 
