@@ -19,8 +19,10 @@
     │   ├── DeviceBusy                   another holder has the lease
     │   ├── ProtocolError                bytes that are no frame or no message
     │   ├── RemoteError                  the agent refused; carries its code
-    │   └── RunFailed                    the worker process failed or crashed
+    │   ├── RunFailed                    the worker process failed or crashed
+    │   └── MeterFailed                  a power meter is not there, or answers with something else
     ├── Inconclusive            exit 4   the numbers do not carry a decision
+    │   └── NotCredible                  power readings that carry no energy; names the gate
     ├── ChoiceError             exit 1   no variant fits the constraints
     └── ReleaseError            exit 1   a release that failed its health check, or nothing to roll back to
 
@@ -169,10 +171,26 @@ class RunFailed(DeviceError):
     """A worker on the board failed; the agent itself is well."""
 
 
+class MeterFailed(DeviceError):
+    """A power meter is not there, was lost, or is another instrument than was said."""
+
+
 class Inconclusive(EdgePruneError):
     """The measurements do not carry a decision."""
 
     exit_code = EXIT_INCONCLUSIVE
+
+
+class NotCredible(Inconclusive):
+    """Power readings do not carry an energy.
+
+    Attributes:
+        gate: What they failed, such as "too_short" (docs/measuring.md lists all).
+    """
+
+    def __init__(self, gate: str, message: str, next_step: str) -> None:
+        super().__init__(message, next_step)
+        self.gate = gate
 
 
 class ChoiceError(EdgePruneError):

@@ -14,7 +14,10 @@ from edgeprune_agent import rest, wire
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.folders import Root, read_piece
 from edgeprune_agent.lease import Lease, run_is_active
+from edgeprune_agent.power import power_facts
+from edgeprune_agent.specs import check_power
 from edgeprune_agent.store import Store
+from edgeprune_agent.timing import now_ns
 from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
@@ -88,6 +91,8 @@ class Requests:
             "state": self._state,
             "board.pin": self._pin,
             "board.unpin": self._unpin,
+            "clock": self._clock,
+            "power.show": self._power,
             "lease.acquire": self._acquire,
             "lease.renew": self._renew,
             "lease.release": self._give_back,
@@ -217,6 +222,13 @@ class Requests:
         except ImportError:
             raise AgentError("E_UNKNOWN", "This agent was sent without what pins clocks.") from None
         return Pinning(self._root)
+
+    def _clock(self, number: int, arguments: Arguments) -> Answer:
+        return {"now_ns": now_ns()}
+
+    def _power(self, number: int, arguments: Arguments) -> Steps:
+        wanted = check_power(arguments.mapping("power"))
+        return _aside(lambda: power_facts(wanted))  # the firmware of some boards takes its time
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")

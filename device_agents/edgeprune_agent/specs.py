@@ -3,6 +3,7 @@
 import re
 from typing import Any, Callable, Dict
 
+from edgeprune_agent.power import SENSORS
 from edgeprune_agent.runtimes import FORMATS, RUNTIMES
 from edgeprune_agent.wire import AgentError, check_name
 
@@ -52,6 +53,17 @@ def _flag(key: str, value: Any) -> None:
         raise AgentError("E_ARG", "{} must be true or false.".format(key))
 
 
+def _power(key: str, value: Any) -> None:
+    if not isinstance(value, dict) or set(value) != {"sensor", "rails", "current_unit"}:
+        raise AgentError("E_ARG", "{} has the keys sensor, rails and current_unit.".format(key))
+    if value["sensor"] is not None:
+        _one_of(SENSORS)("sensor", value["sensor"])
+    _one_of(("uA", "mA"))("current_unit", value["current_unit"])
+    rails = value["rails"]
+    if not isinstance(rails, list) or len(rails) > 16 or not all(isinstance(r, str) and len(r) <= 64 for r in rails):
+        raise AgentError("E_ARG", "rails must be a list of at most 16 names.")
+
+
 def _optional(inner: Check) -> Check:
     def check(key: str, value: Any) -> None:
         if value is not None:
@@ -71,6 +83,8 @@ _SPECS: Dict[str, Dict[str, Check]] = {
         min_runs=_whole(1, 10**8),
         max_duration_s=_number(0.001, _DAY_S),
         period_s=_number(0, _DAY_S),
+        idle_s=_number(0, 3600),
+        power=_optional(_power),
         state_period_s=_number(0.01, _DAY_S),
         seed=_whole(0, 2**32 - 1),
         inputs=_optional(_name("sha")),
@@ -85,6 +99,19 @@ _SPECS: Dict[str, Dict[str, Check]] = {
         "threads": _whole(1, 256),
     },
 }
+
+
+def check_power(wanted: Any) -> Dict[str, Any]:
+    """Return what names a power sensor, if it does.
+
+    Args:
+        wanted: What came over the wire.
+
+    Returns:
+        The same.
+    """
+    _power("power", wanted)
+    return dict(wanted)
 
 
 def check_spec(spec: Any) -> Dict[str, Any]:

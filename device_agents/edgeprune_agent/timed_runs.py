@@ -5,7 +5,6 @@ import os
 from typing import Any, Callable, Dict, List, Sequence
 
 from edgeprune_agent import runtimes, timing
-from edgeprune_agent.boards.state import StateReader
 from edgeprune_agent.events import EventWriter
 from edgeprune_agent.job import (
     Job,
@@ -18,7 +17,7 @@ from edgeprune_agent.job import (
     start_runtime,
     stored_inputs,
 )
-from edgeprune_agent.sampler import Sampler
+from edgeprune_agent.watches import Watches
 
 _EVENT_LAYERS = 100
 
@@ -74,21 +73,16 @@ def time_layers(job: Job) -> None:
 
 
 def measure_latency(job: Job) -> None:
-    """Time single inferences on one batch of inputs, while another process watches the board."""
-    watch = Sampler(StateReader(worker=os.getpid()).read, job.spec["state_period_s"])
+    """Time single inferences on one batch of inputs, while other processes watch the board."""
+    watches = Watches(job.spec, job.events)
     try:
-        _tell_states(job.events, watch.first())
-        _time_inferences(job, watch)
+        watches.first()
+        _time_inferences(job, watches)
     finally:
-        _tell_states(job.events, watch.close())
+        watches.close()
 
 
-def _tell_states(events: EventWriter, readings: Sequence[Dict[str, Any]]) -> None:
-    for reading in readings:
-        events.put("state", **reading)
-
-
-def _time_inferences(job: Job, watch: Sampler) -> None:
+def _time_inferences(job: Job, watches: Watches) -> None:
     model = open_model(job, job.object_path(job.spec["sha"]))
     if job.spec.get("inputs"):
         arrays = stored_inputs(job.object_path(job.spec["inputs"]), model)
@@ -100,6 +94,8 @@ def _time_inferences(job: Job, watch: Sampler) -> None:
     outputs = infer()
     first_run_ns = timing.now_ns() - begin
     finite = _all_finite(outputs)
+    watches.lie_idle(job.spec["idle_s"], job.stopped)
+    load_ns = timing.now_ns()
     warmup = timing.warm_up(infer, job.spec, job.stopped)
     job.events.emit(
         "warm",
@@ -111,10 +107,12 @@ def _time_inferences(job: Job, watch: Sampler) -> None:
     )
 
     def deliver(samples: Any) -> None:
-        _tell_states(job.events, watch.take())
+        watches.look()
         _spool(job.events, samples)
 
-    timing.sample(infer, job.spec, deliver, job.stopped)
+    sampled = timing.sample(infer, job.spec, deliver, job.stopped)
+    job.events.put("load", begin_ns=load_ns, end_ns=timing.now_ns(), runs=warmup.runs + sampled.runs)
+    watches.lie_idle(job.spec["idle_s"], job.stopped)
 
 
 def _spool(events: EventWriter, samples: Any) -> None:

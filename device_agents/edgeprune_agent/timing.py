@@ -27,6 +27,13 @@ class Cancelled(Exception):
     """The run was asked to stop."""
 
 
+class Sampled(NamedTuple):
+    """How the timing went: samples, and runs: those and the ones that were thrown away."""
+
+    samples: int
+    runs: int
+
+
 class Warmup(NamedTuple):
     """How the warm-up went: runs, and whether it ended because the latency was steady."""
 
@@ -85,7 +92,7 @@ def sample(
     spec: Dict[str, Any],
     deliver: Callable[["array[int]"], None],
     stopped: Callable[[], bool],
-) -> int:
+) -> Sampled:
     """Time inferences until both duration and count are reached, or the longest duration is.
 
     Nothing is allocated between two readings of the clock, and the collector is off, so that a sample holds one
@@ -100,7 +107,7 @@ def sample(
         stopped: Whether to give up.
 
     Returns:
-        The number of samples.
+        The number of samples, and of all runs.
 
     Raises:
         Cancelled: `stopped` said so; what was measured has been delivered.
@@ -109,6 +116,7 @@ def sample(
     least_runs, buffer, clock = spec["min_runs"], array("q", bytes(8 * _BUFFER_SAMPLES)), now_ns
     period_ns = int(spec["period_s"] * 1e9)
     total = filled = 0
+    untimed = 1
     gc.collect()
     gc.disable()
     try:
@@ -126,11 +134,12 @@ def sample(
             if over or end - flushed >= FLUSH_NS or filled == _BUFFER_SAMPLES or stopped():
                 deliver(buffer[:filled])
                 if over:
-                    return total + filled
+                    return Sampled(total + filled, total + filled + untimed)
                 if stopped():
                     raise Cancelled
                 if filled >= _SHOWS_RUNS and not period_ns:
                     infer()
+                    untimed += 1
                 total, filled, flushed = total + filled, 0, clock()
     finally:
         gc.enable()

@@ -4,7 +4,7 @@ On every axis smaller is better; accuracy is turned round. Two values tie when t
 clearly better when they do not:
 
     latency       the 95 % interval of the median
-    energy        plus and minus its expanded uncertainty
+    energy        plus and minus its expanded uncertainty; without what one and the same meter puts into all of them
     size, memory  within 1 % of each other: below what a page or a file's header makes of them
     accuracy      the value itself, to 1e-12
 """
@@ -41,9 +41,11 @@ class Axis:
 
     Attributes:
         quantity: "latency", "energy", "size", "memory" or "accuracy".
+        same_meter: Whether one meter read all energies, so that its scale and zero do not decide.
     """
 
     quantity: str
+    same_meter: bool = False
 
     def interval(self, measurement: Measurement) -> Interval | None:
         """Return where a measurement lies, smaller is better; None if the quantity was not measured."""
@@ -54,7 +56,7 @@ class Axis:
             low, high = measurement.latency.p50_ci_s
             return Interval(min(low, value), value, max(high, value))
         if self.quantity == "energy":
-            margin = measurement.energy.uncertainty_j if measurement.energy else 0.0
+            margin = _energy_margin(measurement, self.same_meter)
             return Interval(value - margin, value, value + margin)
         if self.quantity == "accuracy":
             return Interval(-value, -value, -value + ACCURACY_TOLERANCE)
@@ -69,6 +71,14 @@ class Axis:
         """Return whether `a` is clearly better than `b`; False where one of them was not measured."""
         mine, other = self.interval(a), self.interval(b)
         return mine is not None and other is not None and mine.high < other.low
+
+
+def _energy_margin(measurement: Measurement, same_meter: bool) -> float:
+    energy = measurement.energy
+    if energy is None:
+        return 0.0
+    alone = energy.repeatability_j
+    return alone if same_meter and alone is not None else energy.uncertainty_j
 
 
 ACCURACY = Axis("accuracy")
@@ -108,7 +118,8 @@ def axes_of(measurements: Sequence[Measurement], minimize: Sequence[str]) -> Axe
     """
     skipped = {quantity: reason for quantity in minimize if (reason := _why_not(measurements, quantity))}
     partial = {quantity: words for quantity in minimize if (words := _who_lacks(measurements, quantity))}
-    ranked = tuple(Axis(quantity) for quantity in minimize if quantity not in skipped)
+    same = len({measurement.energy.source for measurement in measurements if measurement.energy}) == 1
+    ranked = tuple(Axis(q, same_meter=q == "energy" and same) for q in minimize if q not in skipped)
     known = any(measurement.accuracy is not None for measurement in measurements)
     ranked_partial = {quantity: words for quantity, words in partial.items() if quantity not in skipped}
     return Axes(ranked, (ACCURACY,) if known else (), skipped, ranked_partial)
@@ -118,8 +129,14 @@ def _why_not(measurements: Sequence[Measurement], quantity: str) -> str:
     if all(measurement.quantity(quantity) is None for measurement in measurements):
         reasons = sorted({m.missing[quantity] for m in measurements if m.missing.get(quantity)})
         return "not measured by any" + (f": {reasons[0].rstrip('.')}" if reasons else "")
-    boundaries = sorted({m.energy.boundary for m in measurements if m.energy}) if quantity == "energy" else []
-    return f"measured at different boundaries: {', '.join(boundaries)}" if len(boundaries) > 1 else ""
+    if quantity != "energy":
+        return ""
+    energies = [measurement.energy for measurement in measurements if measurement.energy]
+    boundaries = sorted({energy.boundary for energy in energies})
+    fidelities = sorted({energy.fidelity for energy in energies})
+    if len(boundaries) > 1:
+        return f"measured at different boundaries: {', '.join(boundaries)}"
+    return f"measured by meters of different tiers: {', '.join(fidelities)}" if len(fidelities) > 1 else ""
 
 
 def _who_lacks(measurements: Sequence[Measurement], quantity: str) -> str:

@@ -17,7 +17,7 @@ from edgeprune.cli._packed_rows import packed_rows
 from edgeprune.searching import Candidate
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.device import DeviceInfo, DeviceProfile
-from edgeprune.values.measurement import Measurement
+from edgeprune.values.measurement import EnergyStats, Measurement
 from edgeprune.values.release import Release
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
         "first run": _time(m.latency.first_run_s),
         "peak memory": "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
         "board": _board(m),
-        "energy": m.missing.get("energy", "") if m.energy is None else f"{m.energy.per_inference_j:.3g} J",
+        "energy": m.missing.get("energy", "") if m.energy is None else _energy(m.energy),
         "verdict": f"{m.verdict}: {m.verdict_reason}" if m.verdict_reason else m.verdict,
     }
     if info.counts_instructions:
@@ -78,6 +78,13 @@ def _board(m: Measurement) -> str:
     known = {name: m.environment.get(name, "unknown") for name in names}
     told = [f"{name.replace('_', ' ')} {words}" for name, words in known.items() if words not in ("unknown", "none")]
     return ", ".join(told) or "tells nothing of its clocks, heat and load"
+
+
+def _energy(energy: EnergyStats) -> str:
+    gross, margin = (units.format_quantity(value, "j") for value in (energy.per_inference_j, energy.uncertainty_j))
+    net = energy.net_per_inference_j
+    parts = [f"{gross} ± {margin}", f"{energy.source} ({energy.boundary}, {energy.fidelity})"]
+    return ", ".join(parts if net is None else [parts[0], f"net {units.format_quantity(net, 'j')}", parts[1]])
 
 
 def prune_view(summary: PruneSummary) -> RenderableType:

@@ -24,6 +24,7 @@ def bench(
     strict: Annotated[bool, typer.Option(help="Refuse a model of which a node falls back to the CPU.")] = False,
     pin: Annotated[bool, typer.Option(help="Pin the board's clocks meanwhile, and give them back.")] = False,
     power_mode: Annotated[int | None, typer.Option(min=0, help="Of nvpmodel, to measure in; pins, too.")] = None,
+    meter: Annotated[str, typer.Option(help="Power source, such as onboard; the device's own if not given.")] = "",
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     config: o.ConfigPath = None,
@@ -36,7 +37,7 @@ def bench(
         from edgeprune.cli._tables import measurement_view
         from edgeprune.values.plan import BenchPlan
 
-        how = BenchPlan.named(plan, threads=threads, runtime=runtime, rate_hz=rate)
+        how = BenchPlan.named(plan, threads=threads, runtime=runtime, rate_hz=rate, meter=meter)
         how = replace(how, provider=provider, strict=strict)
         board = the_board(o.Board(device, expect_device_id), optional_config(config))
         m, info = flow.bench_file(file, board, how, pin=pin, power_mode=power_mode, listener=out.listener)

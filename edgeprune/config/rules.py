@@ -172,7 +172,7 @@ def uri(value: str) -> None:
 
 
 def meter(value: str) -> None:
-    """Require "onboard", "none", "replay:FILE" or a URI.
+    """Require "onboard", "none", "onboard:SENSOR", "replay:FILE" or a URI.
 
     Args:
         value: The text.
@@ -180,7 +180,7 @@ def meter(value: str) -> None:
     Raises:
         UsageError: It is none of these.
     """
-    if value in ("onboard", "none") or value.startswith("replay:") or _URI.fullmatch(value):
+    if value in ("onboard", "none") or value.startswith(("replay:", "onboard:", "onboard?")) or _URI.fullmatch(value):
         return
     guess = nearest(value, ["onboard", "none"])
     hint = f"Did you mean {guess!r}? " if guess else ""

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from edgeprune import units
 from edgeprune.config import Config
-from edgeprune.devices import connect, resolve
+from edgeprune.devices import Session, connect, resolve
 from edgeprune.devices.board_check import Lack, check_board
 from edgeprune.errors import EdgePruneError
 from edgeprune.flow.project import Project
+from edgeprune.measuring import open_power
 
 MIN_FREE_BYTES = 2 * 2**30
 """Space that a search of ordinary networks may need on the host."""
@@ -97,7 +98,7 @@ def _board(device: str, config: Config | None) -> Iterator[Finding]:
     try:
         profile = resolve(device, config.devices if config else None)
         with connect(profile, exclusive=False) as session:
-            info = session.info
+            info, meter = session.info, list(_meter(session))
     except EdgePruneError as error:
         yield Finding(f"device {device}", False, error.message, error.next_step)
         return
@@ -108,6 +109,18 @@ def _board(device: str, config: Config | None) -> Iterator[Finding]:
     for runtime in info.runtimes:
         found = runtime.version or runtime.reason
         yield Finding(f"  {runtime.name}", runtime.version is not None, found, fixes.get(runtime.name, ""))
+    yield from meter
+
+
+def _meter(session: Session) -> Iterator[Finding]:
+    try:
+        source = open_power(session, session.profile.meter)
+    except EdgePruneError as error:
+        yield Finding("  meter", False, error.message, error.next_step)
+        return
+    if source is not None:
+        facts = source.facts
+        yield Finding("  meter", True, f"{facts.source} ({facts.boundary}, {facts.fidelity})")
 
 
 def _fix(device: str, lack: Lack) -> str:

@@ -40,6 +40,11 @@ class Goal:
     device_time_s: float | None
     plan: str
 
+    @property
+    def energy_bound(self) -> Constraint | None:
+        """The bound on energy, if there is one."""
+        return next((bound for bound in self.constraints if bound.quantity == "energy"), None)
+
     @classmethod
     def of(
         cls,
@@ -90,7 +95,7 @@ def check_measurable(goal: Goal, profile: DeviceProfile) -> None:
     Raises:
         UsageError: Energy is bounded, and the device has no meter.
     """
-    bound = next((constraint for constraint in goal.constraints if constraint.quantity == "energy"), None)
+    bound = goal.energy_bound
     if bound is not None and profile.meter == "none":
         raise UsageError(
             f"{bound} cannot be judged: the device {profile.name} has no meter.", "Drop the bound, or name its meter."

@@ -33,6 +33,7 @@ class Rounds:
         store: Where samples and accuracies are kept.
         project: Gives data and metric.
         listener: Told of every step.
+        energy_needed: Whether nothing is worth measuring without its energy.
         failed: Entries that the board could not run.
         device_time_s: Time spent on the board so far, s.
     """
@@ -41,8 +42,10 @@ class Rounds:
     store: RunStore
     project: Project
     listener: Listener
+    energy_needed: bool = False
     failed: list[tuple[Entry, Failure]] = field(default_factory=list)
     device_time_s: float = 0.0
+    _powers: dict[str, measuring.Power] = field(default_factory=dict)
 
     def measure(self, entries: Sequence[Entry]) -> list[Measurement]:
         """Measure what is missing, and summarise all.
@@ -79,11 +82,21 @@ class Rounds:
     def _repeat(self, entry: Entry, index: int) -> None:
         variant, plan = entry
         try:
-            repeat = measuring.measure_repeat(self.session, variant.artifact, plan, index, listener=self.listener)
+            repeat = measuring.measure_repeat(
+                self.session, variant.artifact, plan, index, self.listener, self._power(plan)
+            )
         except RunFailed as error:  # a runtime that crashes on a variant is a result, not an outage
             self.failed.append((entry, Failure(variant.label, error)))
         else:
             self.store.add_repeat(variant.artifact.sha256, self.session.info.device_id, plan, repeat)
+
+    def _power(self, plan: BenchPlan) -> measuring.Power:
+        # Opened when it is first needed: a run that only looks at what is stored needs no meter.
+        if plan.meter not in self._powers:
+            meter = plan.meter or self.session.profile.meter
+            power = measuring.power_for(self.session, meter, self.listener, needed=self.energy_needed)
+            self._powers[plan.meter] = power
+        return self._powers[plan.meter]
 
     def _accuracies(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         if not self.project.has_test:

@@ -67,9 +67,10 @@ def run(
             info = session.info
         run_id = content_id(project.fingerprint, project.data_id, info.device_id, profile.name)
         store.begin_run(run_id, profile.name, project.fingerprint, {"board": to_data(info)})
-        entries, failed = _prepare(project, store, run_id, _tried(config, goal, info), listener)
+        tried = _tried(config, goal, info)
+        entries, failed = _prepare(project, store, run_id, tried, profile.meter, listener)
         with connect(profile, listener=listener) as session:
-            rounds = Rounds(session, store, project, listener)
+            rounds = Rounds(session, store, project, listener, goal.energy_bound is not None)
             measurements = rounds.measure(entries)
             front = pareto(measurements, minimize=goal.minimize, constraints=goal.constraints)
             choice = front.choose()
@@ -147,7 +148,7 @@ def _tried(config: Config, goal: Goal, info: DeviceInfo) -> list[Candidate]:
 
 
 def _prepare(
-    project: Project, store: RunStore, run_id: str, tried: Sequence[Candidate], listener: Listener
+    project: Project, store: RunStore, run_id: str, tried: Sequence[Candidate], meter: str, listener: Listener
 ) -> tuple[list[Entry], list[Failure]]:
     entries: list[Entry] = []
     failed: list[Failure] = []
@@ -158,8 +159,9 @@ def _prepare(
             failed.append(made)
             continue
         variant = with_host_accuracy(project, store, made)
-        store.put_entry(run_id, variant, candidate.plan)
-        entries.append((variant, candidate.plan))
+        plan = replace(candidate.plan, meter=meter)
+        store.put_entry(run_id, variant, plan)
+        entries.append((variant, plan))
     return entries, failed
 
 

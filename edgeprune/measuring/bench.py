@@ -16,8 +16,10 @@ from edgeprune.devices.replies import read_state
 from edgeprune.errors import ProtocolError, RunFailed, UsageError
 from edgeprune.measuring import evidence
 from edgeprune.measuring.cooling import CoolingGate
+from edgeprune.measuring.energy import EnergyResult, energy_of
 from edgeprune.measuring.latency import latency_stats
 from edgeprune.measuring.layers import layer_times, model_spec
+from edgeprune.measuring.metering import NO_POWER, Metering, Power, power_for
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
 from edgeprune.measuring.sending import send
 from edgeprune.measuring.verdict import judge
@@ -36,7 +38,6 @@ _READINGS, _SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 20, 0.1, 5.0
 """Readings of the board's state in a repeat, where that puts neither less nor more time between two of them."""
 _FOOTPRINT_RUNS = 5
 COUNTED_CLOCK = "executed instructions, 1 ns each: a gauge for regressions, no evidence of a Cortex-A's time"
-_NO_METER = "no meter: latency was measured without a source of power readings"
 
 
 def measure(
@@ -62,10 +63,11 @@ def measure(
         The measurement, whose verdict says whether its numbers can be used.
     """
     plan = plan or BenchPlan()
+    power = power_for(session, plan.meter or session.profile.meter, listener)
     gate, repeats = CoolingGate(session.state), []
     for index in range(plan.repeats):
         gate.wait(plan.cool_s)
-        repeats.append(measure_repeat(session, artifact, plan, index, listener))
+        repeats.append(measure_repeat(session, artifact, plan, index, listener, power))
     return summarise(
         artifact, plan, repeats,
         device=session.profile.name, info=session.info, variant=variant, device_accuracy=accuracy,
@@ -73,7 +75,12 @@ def measure(
 
 
 def measure_repeat(
-    session: Session, artifact: Artifact, plan: BenchPlan, index: int, listener: Listener = ignore
+    session: Session,
+    artifact: Artifact,
+    plan: BenchPlan,
+    index: int,
+    listener: Listener = ignore,
+    power: Power = NO_POWER,
 ) -> Repeat:
     """Measure once, in a fresh process on the board; before the first time, loading and memory in another one.
 
@@ -83,6 +90,7 @@ def measure_repeat(
         plan: How; the repeat takes its share of durations and runs.
         index: 0-based number of the repeat.
         listener: Hears of the progress.
+        power: What reads power meanwhile; the run is made as long as that needs.
 
     Returns:
         The raw samples.
@@ -94,13 +102,15 @@ def measure_repeat(
     runtime = choose_runtime(session, artifact.format, plan.runtime)
     send(session, artifact, listener)
     footprint = None if index else _measure_footprint(session, artifact, plan, runtime)
-    spec = latency_spec(artifact, plan, runtime)
-    record = _Record(artifact.path.name, spec, listener)
+    metering = Metering(power, latency_spec(artifact, plan, runtime))
+    spec, subject = metering.spec, artifact.path.name
+    record = _Record(subject, spec, listener)
     started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
-    deadline_s = START_S + 4 * plan.warmup_s + spec["max_duration_s"]
-    end = run_worker(session, spec, record.hear, deadline_s, artifact.path.name)
-    with _told_plainly(session):
-        repeat = replace(record.repeat(index, end, started_utc), footprint=footprint)
+    deadline_s = START_S + 4 * plan.warmup_s + spec["max_duration_s"] + metering.idle_s
+    with metering:
+        end = run_worker(session, spec, metering.tap(record.hear), deadline_s, subject)
+        with _told_plainly(session):
+            repeat = metering.complete(replace(record.repeat(index, end, started_utc), footprint=footprint))
     if not repeat.samples_ns:
         raise RunFailed(f"{session.profile.name}: the run ended without a sample.", "Measure again.")
     return repeat
@@ -248,8 +258,8 @@ def summarise(
         raise UsageError(f"{artifact.path.name} has no repeats to summarise.", "Measure it first.")
     repeats = sorted(repeats, key=lambda repeat: repeat.index)
     verdict = judge(plan, repeats)
-    peak_memory_bytes = _peak(repeats)
-    missing = {"energy": _NO_METER}
+    peak_memory_bytes, energy = _peak(repeats), energy_of(repeats)
+    missing = dict(energy.missing)
     if peak_memory_bytes is None:
         missing["memory"] = "the board's kernel does not tell the peak memory of a process"
     if device_accuracy is None:
@@ -264,8 +274,9 @@ def summarise(
         device_accuracy=device_accuracy,
         verdict=verdict.name,
         verdict_reason=verdict.reason,
+        energy=energy.stats,
         missing=missing,
-        environment=_environment(artifact, plan, repeats, info),
+        environment=_environment(artifact, plan, repeats, info) | _rejected(energy),
         variant=variant,
     )
 
@@ -275,6 +286,10 @@ def _peak(repeats: Sequence[Repeat]) -> int | None:
     alone = [repeat.footprint.peak_memory_bytes for repeat in repeats if repeat.footprint]
     peaks = [peak for peak in alone or [repeat.peak_memory_bytes for repeat in repeats] if peak is not None]
     return int(np.median(peaks)) if peaks else None
+
+
+def _rejected(energy: EnergyResult) -> dict[str, str]:
+    return {"energy_rejected": " ".join(energy.rejected)} if energy.rejected else {}
 
 
 def _environment(artifact: Artifact, plan: BenchPlan, repeats: Sequence[Repeat], info: DeviceInfo) -> dict[str, str]:

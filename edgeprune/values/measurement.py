@@ -11,6 +11,7 @@ from edgeprune.values.board_state import BoardState
 from edgeprune.values.json import content_id
 from edgeprune.values.layer import LayerTime
 from edgeprune.values.plan import BenchPlan
+from edgeprune.values.power import LoadWindow, PowerTrace
 from edgeprune.values.variant import Variant
 
 VERDICTS = ("ok", "unstable", "throttled", "clocks_unpinned", "fallback_cpu", "inconclusive")
@@ -55,6 +56,9 @@ class Repeat:
         board: The board's state before the model was opened, every now and then while it ran, and after the last run.
         timed_from_ns: When the warm-up was over, by the clock of `board`.
         footprint: What the pass before the first repeat found; None for the others.
+        load: When the inferences ran; None where no energy was to be measured.
+        power: What the meter read; None without a meter, or
+        power_missing: why a meter read nothing.
     """
 
     index: int
@@ -72,6 +76,9 @@ class Repeat:
     board: tuple[BoardState, ...] = ()
     timed_from_ns: int = 0
     footprint: Footprint | None = None
+    load: LoadWindow | None = None
+    power: PowerTrace | None = None
+    power_missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +136,37 @@ class LatencyStats:
 
 @dataclass(frozen=True, slots=True)
 class EnergyStats:
-    """Energy of one inference.
+    """Energy of one inference, the agent's own share of the loop included.
 
     Attributes:
-        per_inference_j: Gross.
-        net_per_inference_j: Idle power subtracted.
+        per_inference_j: Gross: all that the boundary took while inferences ran, over their number.
+        net_per_inference_j: What idling would have taken subtracted; None if the idle pads do not tell it.
         source: Sensor and rail.
-        boundary: What the rail feeds.
-        fidelity: Tier of the source.
-        uncertainty_j: Expanded, k = 2.
+        boundary: What the rail feeds, one of `edgeprune.values.power.BOUNDARIES`.
+        fidelity: Tier of the source, one of `edgeprune.values.power.FIDELITIES`.
+        uncertainty_j: Half of the 95 % interval of `per_inference_j`, scale and zero of the meter included.
+        repeatability_j: The same without scale and zero, which variants on one meter have in common; None if unknown.
+        net_uncertainty_j: As `uncertainty_j`, of the net energy; None if there is none.
+        mean_w: Power while inferences ran.
+        idle_w: Power of the loaded, idle board; None if unknown.
+        n_windows: Repeats whose readings were credible.
+        estimator: "padded-net" or "interior-mean".
+        clock_bound_s: How far the meter's times may be from the board's.
     """
 
     per_inference_j: float
-    net_per_inference_j: float
+    net_per_inference_j: float | None
     source: str
     boundary: str
     fidelity: str
     uncertainty_j: float
+    repeatability_j: float | None = None
+    net_uncertainty_j: float | None = None
+    mean_w: float | None = None
+    idle_w: float | None = None
+    n_windows: int = 1
+    estimator: str = ""
+    clock_bound_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class BenchPlan:
         threads: Of the runtime.
         runtime: "onnxruntime", "litert", or "auto" for the format's own.
         seed: Of the random inputs.
+        meter: Address of what reads power; "" for the device's own.
         cool_s: Before each repeat but the first, wait at most this long until the board is as cool as before the first.
         max_wait_ratio: Share of its time for which the worker may wait for a processor; beyond, the measurement is
             inconclusive. 1 takes any load.
@@ -47,6 +48,7 @@ class BenchPlan:
     threads: int = 1
     runtime: str = "auto"
     seed: int = 0
+    meter: str = ""
     cool_s: float = 60.0
     max_wait_ratio: float = 0.25
     rate_hz: float = 0.0
@@ -71,7 +73,9 @@ class BenchPlan:
         return content_id(self)
 
     @classmethod
-    def named(cls, name: str, *, threads: int = 1, runtime: str = "auto", rate_hz: float | None = None) -> BenchPlan:
+    def named(
+        cls, name: str, *, threads: int = 1, runtime: str = "auto", rate_hz: float | None = None, meter: str = ""
+    ) -> BenchPlan:
         """Return a plan by name.
 
         Args:
@@ -79,6 +83,7 @@ class BenchPlan:
             threads: Of the runtime.
             runtime: "onnxruntime", "litert" or "auto".
             rate_hz: Inferences a second; None for the plan's own.
+            meter: Address of what reads power; "" for the device's own.
 
         Returns:
             The plan.
@@ -88,7 +93,7 @@ class BenchPlan:
         """
         if name not in PLANS:
             raise UnknownName("bench plan", name, PLANS)
-        plan = replace(PLANS[name], threads=threads, runtime=runtime)
+        plan = replace(PLANS[name], threads=threads, runtime=runtime, meter=meter)
         return plan if rate_hz is None else replace(plan, rate_hz=rate_hz)
 
 

@@ -33,8 +33,8 @@ SAMPLE = {"min_duration_s": 0.5, "min_runs": 100, "max_duration_s": 2.0, "period
 
 def collect(clock, stopped=never, **changes):
     portions = []
-    total = timing.sample(clock.infer, dict(SAMPLE, **changes), portions.append, stopped)
-    return total, portions
+    sampled = timing.sample(clock.infer, dict(SAMPLE, **changes), portions.append, stopped)
+    return sampled.samples, portions
 
 
 def test_sampling_goes_on_until_duration_and_runs_are_both_reached(clock):
@@ -99,6 +99,11 @@ def test_one_that_is_late_does_not_make_the_next_ones_hurry(monkeypatch):
     clock.starts.clear()
     collect(clock, period_s=0.05, min_runs=3, min_duration_s=0.01)
     assert [end - start for start, end in itertools.pairwise(clock.starts[1:])] == [50_000_000] * 2
+
+
+def test_runs_count_what_was_thrown_away_too(clock):
+    sampled = timing.sample(clock.infer, SAMPLE, lambda portion: None, never)
+    assert sampled.runs == clock.runs > sampled.samples
 
 
 def test_more_samples_than_the_buffer_holds_are_delivered_in_between(monkeypatch):

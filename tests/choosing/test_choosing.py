@@ -137,6 +137,33 @@ def test_objective_that_nobody_measured_is_skipped_with_its_reason():
     assert "energy was not ranked: not measured by any: no meter on this board" in front.choose().reason
 
 
+def energies(*parts, source="rail", fidelity="onboard"):
+    """Measurements whose energy is (mJ, uncertainty, repeatability)."""
+    made = [measured(0.1 * (number + 1), energy=part[:2]) for number, part in enumerate(parts)]
+    return [
+        replace(m, energy=replace(m.energy, source=source, fidelity=fidelity, repeatability_j=part[2] * MS))
+        for m, part in zip(made, parts, strict=True)
+    ]
+
+
+def test_energies_of_one_meter_are_told_apart_by_what_repeats():
+    better, worse = energies((1.0, 0.1, 0.005), (1.05, 0.1, 0.005))
+    front = pareto([better, worse], minimize=["energy"])
+    assert front.choose().winner is better
+    assert front.dominated == (worse,)
+
+
+def test_energies_of_two_meters_carry_the_scale_and_zero_of_both():
+    better, worse = energies((1.0, 0.1, 0.005), (1.05, 0.1, 0.005))
+    other = replace(worse, energy=replace(worse.energy, source="other"))
+    assert pareto([better, other], minimize=["energy"]).dominated == ()
+
+
+def test_energies_of_different_tiers_are_not_ranked():
+    ours = [*energies((1.0, 0.1, 0.005)), *energies((2.0, 0.1, 0.005), fidelity="external")]
+    assert pareto(ours).skipped["energy"] == "measured by meters of different tiers: external, onboard"
+
+
 def test_energy_at_different_boundaries_is_not_ranked():
     front = pareto([measured(0.1, energy=(1, 0.1)), measured(0.2, energy=(2, 0.1), boundary="cpu rail")])
     assert "different boundaries: board, cpu rail" in front.skipped["energy"]

@@ -16,6 +16,7 @@ from edgeprune.values.device import DeviceInfo, DeviceProfile, RuntimeInfo
 from edgeprune.values.json import canonical, content_id, from_data, to_data
 from edgeprune.values.measurement import EnergyStats, LatencyStats, Measurement, Repeat
 from edgeprune.values.plan import PLANS, BenchPlan
+from edgeprune.values.power import LoadWindow, MeterFacts, PowerTrace
 from edgeprune.values.recipe import GroupCut, PruneRecipe, Slice
 from edgeprune.values.release import Release
 from edgeprune.values.spec import ExportSpec, PruneSpec
@@ -30,6 +31,12 @@ VARIANT = Variant(PruneSpec(criterion="taylor", ratio=0.5, exclude=("head.*",)),
 REPEAT = Repeat(
     1, array("q", [5, 2**40]), 7, 8, 9, True, None, 3, "1.20", ("CPUExecutionProvider",), "boot", "2026-01-01"
 )
+METERED = replace(
+    REPEAT, load=LoadWindow(5, 9, 2, 1.0, 1.5),
+    power=PowerTrace(
+        MeterFacts("rail", "board", "external", 0.1), array("q", [1, 2**40]), array("q", [3, -4]), 1, ("sign",)
+    ),
+)  # fmt: skip
 LATENCY = LatencyStats(2, 1.0, (0.9, 1.1), None, None, None, 1.0, 0.9, 1.1, 0.1, 0.01, 0, 0.2, 0.3, array("q", [1, 2]))
 MEASUREMENT = Measurement(
     ARTIFACT, "bench", "d1", BenchPlan(), LATENCY, None, 0.9, "unstable", "two modes",
@@ -40,7 +47,7 @@ INFO = DeviceInfo("d1", "b1", "0.1", "cd" * 32, "3.11", "Pi", "Debian", "6.1", "
 RECIPE = PruneRecipe((GroupCut("a", 4, (0, 2), (Slice("a.w", 0, 4, (0, 2)),)),), (("a", "out", 2), ("b", "k", (1, 2))))
 RELEASE = Release("m", "r1", "/models/m", "ef" * 32, None, True, "dense", "2026-01-01")
 EVERY = [
-    ARTIFACT, VARIANT, REPEAT, MEASUREMENT, INFO, RECIPE, RELEASE, PLANS["strict"],
+    ARTIFACT, VARIANT, REPEAT, METERED, MEASUREMENT, INFO, RECIPE, RELEASE, PLANS["strict"],
     replace(VARIANT, prune=None, accuracy=None), DeviceProfile("n", "local://", tags={"bench": "lab"}),
 ]  # fmt: skip
 

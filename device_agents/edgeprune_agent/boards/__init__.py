@@ -5,7 +5,7 @@ import os
 import platform
 from typing import Any, Dict, List, Optional
 
-from edgeprune_agent import __version__, identity, runtimes
+from edgeprune_agent import __version__, identity, power, runtimes
 from edgeprune_agent.boards import files, generic_linux, jetson, raspberry_pi
 
 _KINDS = (jetson, raspberry_pi, generic_linux)
@@ -39,7 +39,7 @@ def describe(root: str, filesystem: str = "/") -> Dict[str, Any]:
         "disk_free_bytes": disk.f_bavail * disk.f_frsize,
         "governor": files.text(filesystem, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "runtimes": _known_runtimes(root),
-        "sensors": [],
+        "sensors": power.names(identity.filesystem() if filesystem == "/" else filesystem),
     }
 
 

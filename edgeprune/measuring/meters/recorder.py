@@ -1,0 +1,71 @@
+"""Reads a meter in a thread while a board works, so that none of it is missed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from array import array
+
+from edgeprune.errors import EdgePruneError, MeterFailed
+from edgeprune.measuring.meters.meter import Meter, MeterReadings
+
+_STOP_S = 10.0
+
+
+class Recorder:
+    """One recording of one meter.
+
+    Args:
+        meter: Not started.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._times, self._values = array("q"), array("q")
+        self._dropped, self._flags = 0, frozenset[str]()
+        self._failure: EdgePruneError | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._record, name="edgeprune-meter", daemon=True)
+
+    def start(self) -> None:
+        """Start the meter and the thread."""
+        self._meter.start()
+        self._thread.start()
+
+    def stop(self) -> MeterReadings:
+        """End both.
+
+        Returns:
+            All that was read.
+
+        Raises:
+            MeterFailed: The meter failed in the middle.
+        """
+        self.cancel()
+        if self._failure is not None:
+            raise self._failure
+        return MeterReadings(self._times, self._values, self._dropped, self._flags)
+
+    def cancel(self) -> None:
+        """End both, whatever there is."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_S)
+        with contextlib.suppress(EdgePruneError):
+            self._meter.stop()
+
+    def _record(self) -> None:
+        try:
+            while not self._over.is_set():
+                self._add(self._meter.read())
+        except EdgePruneError as error:
+            self._failure = error
+        except Exception as error:  # noqa: BLE001  (whatever a driver's library raises ends the recording, not the run)
+            kind = self._meter.address.kind
+            self._failure = MeterFailed(f"The driver of {kind} failed ({error!r}).", "Plug the meter in anew.")
+
+    def _add(self, readings: MeterReadings) -> None:
+        self._times.extend(readings.times_ns)
+        self._values.extend(readings.values)
+        self._dropped += readings.dropped
+        self._flags |= readings.flags

@@ -1,0 +1,1 @@
+"""Fakes that ship: boards, sensors and instruments that behave as the real ones do, faults included."""
