@@ -14,10 +14,7 @@ from edgeprune_agent import rest, wire
 from edgeprune_agent.arguments import Arguments
 from edgeprune_agent.folders import Root, read_piece
 from edgeprune_agent.lease import Lease, run_is_active
-from edgeprune_agent.power import power_facts
-from edgeprune_agent.specs import check_power
 from edgeprune_agent.store import Store
-from edgeprune_agent.timing import now_ns
 from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
@@ -118,7 +115,9 @@ class Requests:
         op = str(arguments.data.get("op"))
         if op in ("lease.acquire", "lease.who"):
             return run_is_active(self._root.path)
-        return op in self._handlers and not op.startswith("lease.") and ("run" in arguments.data or op[:5] != "store")
+        if op.startswith("store."):
+            return op == "store.unpack" or "run" in arguments.data
+        return op in self._handlers and not op.startswith("lease.")
 
     def _active_run(self) -> Optional[str]:
         active: Optional[str] = self._runs.active() if run_is_active(self._root.path) else None
@@ -217,16 +216,19 @@ class Requests:
         return _aside(lambda: dict(unpin() or {}))
 
     def _pinning(self) -> Any:
-        try:
-            from edgeprune_agent.pinning import Pinning  # few ask for it
-        except ImportError:
-            raise AgentError("E_UNKNOWN", "This agent was sent without what pins clocks.") from None
+        from edgeprune_agent.pinning import Pinning  # few ask for it, and compiling takes a slow board its time
+
         return Pinning(self._root)
 
     def _clock(self, number: int, arguments: Arguments) -> Answer:
+        from edgeprune_agent.timing import now_ns
+
         return {"now_ns": now_ns()}
 
     def _power(self, number: int, arguments: Arguments) -> Steps:
+        from edgeprune_agent.power import power_facts
+        from edgeprune_agent.specs import check_power
+
         wanted = check_power(arguments.mapping("power"))
         return _aside(lambda: power_facts(wanted))  # the firmware of some boards takes its time
 

@@ -152,6 +152,7 @@ class Server:
     def _complete(self, message: Message) -> List[Message]:
         try:
             rest.take(message.content())
+            _watch_pinned(self._root)
         except (OSError, WireError) as error:
             self._incomplete = AgentError("E_IO", f"The agent's second part cannot be used: {error}.", retry=True)
         return []
@@ -269,7 +270,7 @@ def main(argv: List[str]) -> int:
     store = Store(root, options.quota, options.reserve)
     store.sweep()
 
-    if importlib.util.find_spec("edgeprune_agent.pinning"):
+    if rest.here():
         _watch_pinned(root)
 
     def serve(channel: Channel) -> None:

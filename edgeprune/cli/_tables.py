@@ -64,7 +64,7 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
         "verdict": f"{m.verdict}: {m.verdict_reason}" if m.verdict_reason else m.verdict,
     }
     if info.counts_instructions:
-        rows["clock"] = m.environment["clock"]
+        rows["time"] = m.environment["time_base"]
     return _facts(rows)
 
 

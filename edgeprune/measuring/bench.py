@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _READINGS, _SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 20, 0.1, 5.0
 """Readings of the board's state in a repeat, where that puts neither less nor more time between two of them."""
 _FOOTPRINT_RUNS = 5
-COUNTED_CLOCK = "executed instructions, 1 ns each: a gauge for regressions, no evidence of a Cortex-A's time"
+COUNTED_TIME = "executed instructions, 1 ns each: a gauge for regressions, no evidence of a Cortex-A's time"
 
 
 def measure(
@@ -307,7 +307,7 @@ def _environment(artifact: Artifact, plan: BenchPlan, repeats: Sequence[Repeat],
         "python": info.python,
         "agent": info.agent,
         "agent_sha256": info.agent_sha256,
-        "clock": COUNTED_CLOCK if info.counts_instructions else "time",
+        "time_base": COUNTED_TIME if info.counts_instructions else "time",
         **dict({"governor": info.governor or "none"}, **evidence.in_words(repeats)),
     }
 
