@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import subprocess
 import time
 import zlib
 from pathlib import Path
@@ -278,6 +279,43 @@ def test_of_an_upload_at_most_four_chunks_wait_for_a_credit(start, chunk):
             sent += chunk
         agent.flush()
         received = wire.read_credit(agent.message())[0]
+    assert agent.answer("store.commit", sha=digest(data), epoch=epoch) == {}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 3 MB, of our own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("only root mounts disks")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_disk_that_is_full_in_the_middle_is_said_so_and_the_upload_goes_on_when_there_is_room(start, small_disk):
+    agent = start(root=small_disk / "root", options=("--reserve", "0"))
+    epoch = agent.answer("lease.acquire", holder="ada", steal=False, idem=idem())["epoch"]
+    data = os.urandom(2_000_000)
+    number = agent.number + 1
+    agent.answer("store.open", sha=digest(data), size=len(data), epoch=epoch)
+    (small_disk / "somebody-else").write_bytes(bytes(2_000_000))
+    agent.writer.post(wire.chunk_message(number, 0, data[:1_000_000]))
+    agent.writer.post(wire.chunk_message(number, 1_000_000, data[1_000_000:]))
+    agent.flush()
+    messages = [agent.message()]
+    while messages[-1].type == wire.CREDIT:
+        messages.append(agent.message())
+    assert messages[-1].data()["code"] == "E_NOSPC"
+    (small_disk / "somebody-else").unlink()
+    number = agent.number + 1
+    there = agent.answer("store.open", sha=digest(data), size=len(data), epoch=epoch)["offset"]
+    agent.writer.post(wire.chunk_message(number, there, data[there : there + 1_000_000]))
+    agent.writer.post(wire.chunk_message(number, min(len(data), there + 1_000_000), data[there + 1_000_000 :]))
+    agent.flush()
+    while wire.read_credit(agent.message())[0] < len(data):
+        pass
     assert agent.answer("store.commit", sha=digest(data), epoch=epoch) == {}
 
 

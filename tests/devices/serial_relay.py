@@ -21,6 +21,10 @@ MESSAGE = b"[   42.123456] usb 1-1: new high-speed USB device number 7 using xhc
 SPEEDS = {getattr(termios, name): int(name[1:]) for name in dir(termios) if name[0] == "B" and name[1:].isdigit()}
 
 
+MOST_BYTES = 512
+"""That are carried at a time while the cable is about to be pulled, so that it is pulled about there."""
+
+
 class Direction:
     """One way of the cable.
 
@@ -61,7 +65,8 @@ class Direction:
         if self.budget < 1:
             return
         try:
-            data = os.read(self.source, int(self.budget))
+            most = MOST_BYTES if self.settings["pull_after"] else int(self.budget)
+            data = os.read(self.source, min(most, int(self.budget)))
         except OSError:
             data = b""
         # A line that is idle saves up no time.
@@ -138,7 +143,7 @@ def main():
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     settings = {"rate": 0, "flips": 0.0, "drops": 0.0, "burst": 1, "message_s": 0.0, "silent": False, "seed": 1}
-    settings["limit"] = 10_000_000
+    settings.update({"limit": 10_000_000, "pull_after": 0})
     settings.update(json.loads(options.settings))
     board, far = start_board(options.command, options.home, options.baud)
     os.set_blocking(far, False)
@@ -213,6 +218,9 @@ def obey(ways, settings, keep, baud, board):
         now = time.monotonic()
         for way in ways:
             way.move(now)
+        if settings["pull_after"] and up.carried >= settings["pull_after"]:
+            settings["pull_after"] = 0
+            orders.append('{"pull": true}')
 
 
 if __name__ == "__main__":

@@ -163,6 +163,34 @@ def test_an_adapter_that_is_plugged_in_again_is_found_under_its_other_name(board
     assert board.stats()[0]["carried"] < 300_000 * 1.02 + 48_000 + 64 * 1024
 
 
+@pytest.mark.slow
+def test_a_cable_pulled_at_any_byte_loses_nothing_and_little_is_sent_again(board, tmp_path, monkeypatch):
+    folder = tmp_path / "by-id"
+    folder.mkdir()
+    (folder / "adapter").symlink_to(board.port)
+    monkeypatch.setattr(serial_port, "BY_ID", folder)
+    monkeypatch.setattr(serial_port, "_ids", {})
+    data = [os.urandom(40_000) for _ in range(12)]
+    with connect(board.address()) as session:
+        session.request("release.list", model=None)  # the agent is whole: what crosses the line now are files
+        for number, content in enumerate(data):
+            before = board.stats()[0]["carried"]
+            board.order(pull_after=before + 1 + number * 3700)
+            hand = threading.Thread(target=plug_again, args=(board, folder))
+            hand.start()
+            session.push_bytes(content)
+            hand.join()
+            assert board.stats()[0]["carried"] - before < 40_000 * 1.03 + 64 * 1024
+    assert stored(board) == {hashlib.sha256(content).hexdigest() for content in data}
+
+
+def plug_again(board, folder):
+    wait_until(lambda: board.stats()[0]["speed"] == 0)
+    (folder / "adapter").unlink()
+    board.plug()
+    (folder / "adapter").symlink_to(board.port)
+
+
 def agent_process(board):
     group = board.stats()[1]["foreground"]
     return int(Path(f"/proc/{group}/task/{group}/children").read_text().split()[0])
