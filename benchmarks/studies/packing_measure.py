@@ -24,7 +24,7 @@ from edgeprune.values.artifact import Artifact
 from edgeprune.values.packing import Packed
 
 ROUNDS = 5
-BITS = (2, 3, 4, 5, 6)
+BITS = (3, 4, 5)
 
 
 @dataclass(frozen=True, slots=True)
