@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -18,6 +19,8 @@ from edgeprune.devices.transport import Deadline
 from edgeprune.errors import ConnectFailed
 
 _CONSOLE = re.compile(r"char device redirected to (/dev/\S+) \(label console\)")
+_PORTS = range(20000, 32768)
+"""Below those that Linux gives to outgoing connections."""
 _START_S = 20.0
 _POLL_S = 0.02
 _STOP_S = 10.0
@@ -32,11 +35,9 @@ class PortTaken(ConnectFailed):
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody has at the moment, and that no outgoing connection gets by chance."""
+    ports = random.SystemRandom().sample(_PORTS, len(_PORTS))
+    return next(port for port in ports if is_free(port))
 
 
 def is_free(port: int) -> bool:

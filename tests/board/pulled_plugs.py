@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeprune.board import boards, login
+from edgeprune.board import boards, listing, login
 from edgeprune.deploying import install
 from edgeprune.deploying.installed import current_row, rows
 from edgeprune.devices import connect
@@ -86,6 +86,7 @@ class Bench:
             seen = self._interrupted(new, step, delay_s)
             self.board = boards.pull_plug(self.board)
             self.board = boards.start(self.board.name)
+            listing.enlist(self.board, serial=False)  # its port is another one if somebody took it meanwhile
             with connect(self.board.name) as session:
                 note += f"; {self._judge(session, new)}"
                 self._replay(session, seen)

@@ -44,7 +44,7 @@ def test_counted_latency_repeats_over_boots_and_runs_on_a_busy_host(start_board,
     board = start_board("counted")
     medians = []
     for boot in range(BOOTS):
-        board = boards.start(board.name)
+        board = start_board("counted", board.name)
         with connect(board.name) as session:
             repeats = [measure_repeat(session, artifact, PLAN, run) for run in range(RUNS)]
             medians += [statistics.median(repeat.samples_ns) for repeat in repeats]
