@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from edgeprune.values.device import DeviceInfo, DeviceProfile, RuntimeInfo
@@ -40,6 +41,7 @@ class SyntheticBoard:
     Attributes:
         profile: As a session has it.
         info: Likewise.
+        client: Likewise; its line has no rate that one could wait for.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class SyntheticBoard:
         self._idle_w, self._busy_w, self._run_s = idle_w, busy_w, run_s
         self._ahead_s, self._drift, self._there_s, self._back_s = clock_ahead_s, drift_ratio, there_s, back_s
         self._origin_s = time.monotonic()
+        self.client = SimpleNamespace(line_rate=None, hello={})
         self._busy = False
         self.true_j = busy_w * run_s
 
@@ -85,7 +88,7 @@ class SyntheticBoard:
     def run(
         self, spec: Mapping[str, Any], on_event: Callable[[Mapping[str, Any]], None], deadline_s: float
     ) -> Mapping[str, Any]:
-        """Do a run of kind "latency", in real time.
+        """Do a run of kind "latency", in real time, or one of kind "footprint".
 
         Args:
             spec: Of which the times count.
@@ -97,6 +100,15 @@ class SyntheticBoard:
         """
         on_event(_STARTED)
         on_event({"kind": "loaded", "load_ns": 1, "providers": ["CPU"], "inputs": [], "outputs": []})
+        if spec["kind"] == "latency":
+            self._load(spec, on_event)
+        else:
+            on_event({"kind": "footprint", "warm_load_ns": 1, "peak_memory_bytes": None})
+        end = {"kind": "end", "state": "done", "peak_memory_bytes": None, "error": None}
+        on_event(end)
+        return end
+
+    def _load(self, spec: Mapping[str, Any], on_event: Callable[[Mapping[str, Any]], None]) -> None:
         time.sleep(spec["idle_s"])
         begin, runs = self._compute(spec["min_duration_s"])
         warm = {"kind": "warm", "first_run_ns": 1, "runs": 0, "steady": True, "finite": True, "at_ns": begin}
@@ -104,9 +116,6 @@ class SyntheticBoard:
         on_event({"kind": "samples", "ns": [round(self._run_s * 1e9)] * runs})
         on_event({"kind": "load", "begin_ns": begin, "end_ns": self._ended_ns, "runs": runs})
         time.sleep(spec["idle_s"])
-        end = {"kind": "end", "state": "done", "peak_memory_bytes": None, "error": None}
-        on_event(end)
-        return end
 
     def _compute(self, seconds: float) -> tuple[int, int]:
         # Whole inferences by the board's own clock; each is as long as it says, however late this machine wakes us.
