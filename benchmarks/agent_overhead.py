@@ -1,20 +1,25 @@
-"""Is the agent's p50 that of a plain loop? Both take turns in one run, each time in a fresh process.
+"""Is the agent's p50 that of a plain loop, and does reading the board 50 times a second move it?
+
+All take turns in one run, each time in a fresh process.
 
     python benchmarks/agent_overhead.py [ROUNDS]
 
-Prints, per runtime, the ratio of medians of each round (agent / plain loop), their median and their range. The
-machine's own noise hits both sides alike; the range shows how much of it is left. The TFLite file is torch's
-Conv2d(3, 8), Conv2d(8, 8), Conv2d(8, 8), each 3 x 3 with ReLU, on 64 x 64, by litert-torch.
+Prints, per runtime, the ratios of medians of each round (agent / plain loop, and agent at 50 Hz / agent), their median
+and their range, and how much memory the agent's process has taken. The machine's own noise hits all sides alike; the
+range shows how much of it is left. The TFLite file is torch's Conv2d(3, 8), Conv2d(8, 8), Conv2d(8, 8), each 3 x 3 with
+ReLU, on 64 x 64, by litert-torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +27,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeprune.devices import Session, connect
-from edgeprune.measuring import measure_repeat
+from edgeprune.measuring.bench import latency_spec
+from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT
 from edgeprune.values.artifact import Artifact, TensorSpec
 from edgeprune.values.plan import BenchPlan
 
@@ -71,7 +77,7 @@ print(json.dumps(float(np.median(samples))))
 
 
 def conv_net(path: Path) -> Path:
-    """Write a chain of convolutions that takes about a millisecond.
+    """Write a chain of convolutions that takes about a third of a millisecond: the shorter, the more overhead shows.
 
     Args:
         path: Where.
@@ -90,8 +96,8 @@ def conv_net(path: Path) -> Path:
     graph = helper.make_graph(
         nodes,
         "conv_net",
-        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, 3, 48, 48])],
-        [helper.make_tensor_value_info("x4", TensorProto.FLOAT, [1, 24, 48, 48])],
+        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, 3, 24, 24])],
+        [helper.make_tensor_value_info("x4", TensorProto.FLOAT, [1, 24, 24, 24])],
         constants,
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
@@ -118,31 +124,55 @@ def plain_median_ns(path: Path) -> float:
     return float(json.loads(done.stdout))
 
 
-def agent_median_ns(session: Session, path: Path) -> float:
+def agent_median_ns(session: Session, path: Path, period_s: float | None = None) -> float:
     """Measure by the agent.
 
     Args:
         session: Of the board.
         path: The model file.
+        period_s: Between two readings of the board's state; None for what a measurement does.
 
     Returns:
         The median of one repeat, in nanoseconds.
     """
-    return statistics.median(measure_repeat(session, artifact(path), PLAN, 0).samples_ns)
+    model, samples = artifact(path), array("q")
+    session.push(path, model.sha256)
+    spec = latency_spec(model, PLAN, RUNTIMES_OF_FORMAT[model.format][0])
+    if period_s is not None:
+        spec["state_period_s"] = period_s
+    session.run(spec, lambda event: samples.extend(event.get("ns", ())), 120.0)
+    return statistics.median(samples)
 
 
 def compare(session: Session, path: Path, rounds: int) -> None:
-    """Take turns, the first one changing from round to round, and print what came out."""
-    ratios = []
+    """Take turns, the order changing from round to round, and print what came out."""
+    sides = {
+        "plain": lambda: plain_median_ns(path),
+        "agent": lambda: agent_median_ns(session, path),
+        "at 50 Hz": lambda: agent_median_ns(session, path, 0.02),
+    }
+    ratios: dict[str, list[float]] = {"agent / plain": [], "at 50 Hz / agent": []}
     for number in range(rounds):
-        if number % 2:
-            plain, agent = plain_median_ns(path), agent_median_ns(session, path)
-        else:
-            agent, plain = agent_median_ns(session, path), plain_median_ns(path)
-        ratios.append(agent / plain)
-        sys.stdout.write(f"  agent {agent / 1e3:9.2f} µs   plain {plain / 1e3:9.2f} µs   ratio {ratios[-1]:.4f}\n")
-    low, high = min(ratios), max(ratios)
-    sys.stdout.write(f"{path.name}: ratio {statistics.median(ratios):.4f}, from {low:.4f} to {high:.4f}\n\n")
+        order = [*sides][number % 3 :] + [*sides][: number % 3]
+        found = {name: sides[name]() for name in order}
+        ratios["agent / plain"].append(found["agent"] / found["plain"])
+        ratios["at 50 Hz / agent"].append(found["at 50 Hz"] / found["agent"])
+        times = "   ".join(f"{name} {found[name] / 1e3:9.2f} µs" for name in sides)
+        sys.stdout.write(f"  {times}   {'   '.join(f'{name} {values[-1]:.4f}' for name, values in ratios.items())}\n")
+        sys.stdout.flush()
+    for name, values in ratios.items():
+        low, high = min(values), max(values)
+        sys.stdout.write(f"{path.name}: {name} {statistics.median(values):.4f}, from {low:.4f} to {high:.4f}\n")
+    sys.stdout.write("\n")
+
+
+def children_memory_mib() -> list[float]:
+    """Return the peak resident memory of each child of this process."""
+    peaks = []
+    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        status = Path(f"/proc/{child}/status").read_text()
+        peaks += [int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")]
+    return peaks
 
 
 def main() -> None:
@@ -151,6 +181,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, connect(f"local://?root={folder}/agent") as session:
         for path in (conv_net(Path(folder) / "conv_net.onnx"), TFLITE):
             compare(session, path, rounds)
+        memory = ", ".join(f"{peak:.1f} MiB" for peak in children_memory_mib())
+        sys.stdout.write(f"peak resident memory of the agent: {memory}\n")
 
 
 if __name__ == "__main__":

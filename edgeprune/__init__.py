@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgeprune.flow import RunResult as RunResult
     from edgeprune.flow import deploy as deploy
     from edgeprune.flow import search as search
+    from edgeprune.measuring import compare as compare
     from edgeprune.measuring import evaluate as evaluate
     from edgeprune.measuring import measure as measure
     from edgeprune.pruning import finetune as finetune
@@ -44,6 +45,7 @@ _HOMES = {
     "PruneSpec": "values.spec",
     "RunResult": "flow",
     "Session": "devices",
+    "compare": "measuring",
     "connect": "devices",
     "deploy": "flow",
     "evaluate": "measuring",

@@ -5,7 +5,7 @@ from typing import List
 
 
 def main(argv: List[str]) -> int:
-    """Be the agent or one of its workers.
+    """Be the agent, one of its workers, or the watchdog of pinned clocks.
 
     Args:
         argv: The command line without the program.
@@ -17,6 +17,10 @@ def main(argv: List[str]) -> int:
         from edgeprune_agent import worker
 
         return worker.main(argv[1:])
+    if argv[:1] == ["watchdog"]:
+        from edgeprune_agent import pinning
+
+        return pinning.main(argv[1:])
     from edgeprune_agent import server
 
     return server.main(argv)

@@ -80,6 +80,8 @@ class Requests:
             "state": self._state,
             "clock": self._clock,
             "power.show": self._power,
+            "board.pin": self._pin,
+            "board.unpin": self._unpin,
             "lease.acquire": self._acquire,
             "lease.renew": self._renew,
             "lease.release": self._give_back,
@@ -185,6 +187,22 @@ class Requests:
     def _power(self, number: int, arguments: Arguments) -> Steps:
         wanted = check_power(arguments.mapping("power"))
         return _aside(lambda: power_facts(wanted))  # the firmware of some boards takes its time
+
+    def _pin(self, number: int, arguments: Arguments) -> Steps:
+        pinning, epoch = self._pinning(), arguments.integer("epoch")
+        mode = None if arguments.data.get("power_mode") is None else arguments.integer("power_mode", 100)
+        return _aside(lambda: pinning.pin(epoch, mode))  # jetson_clocks takes seconds
+
+    def _unpin(self, number: int, arguments: Arguments) -> Steps:
+        unpin = self._pinning().unpin
+        return _aside(lambda: dict(unpin() or {}))
+
+    def _pinning(self) -> Any:
+        try:
+            from edgeprune_agent.pinning import Pinning  # few ask for it
+        except ImportError:
+            raise AgentError("E_UNKNOWN", "This agent was sent without what pins clocks.") from None
+        return Pinning(self._root)
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")

@@ -211,6 +211,9 @@ def main(argv: List[str]) -> int:
     store = Store(root, options.quota, options.reserve)
     store.sweep()
 
+    if importlib.util.find_spec("edgeprune_agent.pinning"):
+        _watch_pinned(root)
+
     def serve(channel: Channel) -> None:
         Server(root, channel, _requests(root, store)).serve()
         channel.close()
@@ -223,6 +226,14 @@ def main(argv: List[str]) -> int:
     else:
         serve(Channel(0, sink, _hello()))
     return 0
+
+
+def _watch_pinned(root: Root) -> None:
+    """Look after clocks that an agent before this one has pinned, if its watchdog is gone."""
+    if os.path.exists(os.path.join(root.path, "pinned.json")):
+        from edgeprune_agent import pinning
+
+        pinning.watch(root)
 
 
 def _speak_into(root: Root) -> None:

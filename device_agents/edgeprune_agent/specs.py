@@ -1,5 +1,6 @@
 """What a run may be asked to do: every key, type and range of a spec, checked before anything is started."""
 
+import re
 from typing import Any, Callable, Dict
 
 from edgeprune_agent.power import SENSORS
@@ -7,6 +8,7 @@ from edgeprune_agent.runtimes import FORMATS, RUNTIMES
 from edgeprune_agent.wire import AgentError, check_name
 
 _DAY_S = 86400.0
+_PROVIDER = re.compile("[A-Za-z0-9]{1,32}")
 Check = Callable[[str, Any], None]
 
 
@@ -52,6 +54,16 @@ def _power(key: str, value: Any) -> None:
         raise AgentError("E_ARG", "rails must be a list of at most 16 names.")
 
 
+def _provider(key: str, value: Any) -> None:
+    if not isinstance(value, str) or not _PROVIDER.fullmatch(value):
+        raise AgentError("E_ARG", "{} must be the name of an execution provider.".format(key))
+
+
+def _flag(key: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise AgentError("E_ARG", "{} must be true or false.".format(key))
+
+
 def _optional(inner: Check) -> Check:
     def check(key: str, value: Any) -> None:
         if value is not None:
@@ -61,9 +73,10 @@ def _optional(inner: Check) -> Check:
 
 
 _MODEL = {"sha": _name("sha"), "format": _one_of(FORMATS), "runtime": _one_of(RUNTIMES), "threads": _whole(1, 256)}
+_CHOSEN = dict(_MODEL, provider=_provider, strict=_flag)
 _SPECS: Dict[str, Dict[str, Check]] = {
     "latency": dict(
-        _MODEL,
+        _CHOSEN,
         warmup_s=_number(0, _DAY_S),
         warmup_runs=_whole(0, 10**6),
         min_duration_s=_number(0, _DAY_S),
@@ -71,10 +84,13 @@ _SPECS: Dict[str, Dict[str, Check]] = {
         max_duration_s=_number(0.001, _DAY_S),
         idle_s=_number(0, 3600),
         power=_optional(_power),
+        period_s=_number(0, _DAY_S),
         state_period_s=_number(0.01, _DAY_S),
         seed=_whole(0, 2**32 - 1),
         inputs=_optional(_name("sha")),
     ),
+    "layers": dict(_CHOSEN, runs=_whole(1, 50), seed=_whole(0, 2**32 - 1)),
+    "footprint": dict(_CHOSEN, runs=_whole(1, 10**6), seed=_whole(0, 2**32 - 1)),
     "infer": dict(_MODEL, inputs=_name("sha")),
     "check": {
         "model": _name("model"),

@@ -101,7 +101,8 @@ def sample(
 
     Args:
         infer: One inference.
-        spec: `min_duration_s`, `min_runs`, `max_duration_s`.
+        spec: `min_duration_s`, `min_runs`, `max_duration_s`, and `period_s`: from the begin of one inference to the
+            next, idle between; 0 for one right after the other.
         deliver: Takes the latencies in ns, in order, in portions of about 100 ms.
         stopped: Whether to give up.
 
@@ -113,14 +114,17 @@ def sample(
     """
     least_ns, most_ns = int(spec["min_duration_s"] * 1e9), int(spec["max_duration_s"] * 1e9)
     least_runs, buffer, clock = spec["min_runs"], array("q", bytes(8 * _BUFFER_SAMPLES)), now_ns
+    period_ns = int(spec["period_s"] * 1e9)
     total = filled = 0
     untimed = 1
     gc.collect()
     gc.disable()
     try:
         infer()
-        begin = flushed = clock()
+        begin = flushed = due = clock()
         while True:
+            if period_ns:
+                due = _wait_until(due + period_ns)
             start = clock()
             infer()
             end = clock()
@@ -133,9 +137,18 @@ def sample(
                     return Sampled(total + filled, total + filled + untimed)
                 if stopped():
                     raise Cancelled
-                if filled >= _SHOWS_RUNS:
+                if filled >= _SHOWS_RUNS and not period_ns:
                     infer()
                     untimed += 1
                 total, filled, flushed = total + filled, 0, clock()
     finally:
         gc.enable()
+
+
+def _wait_until(due_ns: int) -> int:
+    # One that is late begins at once, and the next one counts from there: none is begun twice as fast to catch up.
+    left = due_ns - now_ns()
+    if left <= 0:
+        return due_ns - left
+    time.sleep(left / 1e9)
+    return due_ns

@@ -37,7 +37,7 @@ Minimize = Annotated[
     typer.Option(help="latency, energy, size or memory; repeat in order of importance."),
 ]
 DeviceTime = Annotated[str | None, typer.Option(help="Time to spend on the board, such as 10m.")]
-Plan = Annotated[str | None, typer.Option(help="How to measure: quick, default, strict or sustained.")]
+Plan = Annotated[str | None, typer.Option(help="How to measure: quick, default, strict, sustained, duty or tiny.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Try at most so many variants.")]
 
 

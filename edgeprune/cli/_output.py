@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -65,6 +65,20 @@ class Output:
         else:
             self._out.print(human())
         self._out.file.flush()
+
+    def lines(self, header: str, rows: Iterable[str]) -> None:
+        """Print a result that goes on: a line for each row as it comes, under a header for people.
+
+        Args:
+            header: Names the columns.
+            rows: May have no end.
+        """
+        self._progress.stop()
+        if not self._quiet:
+            self._out.print(header, soft_wrap=True, markup=False, highlight=False)
+        for row in rows:
+            self._out.print(row, soft_wrap=True, markup=False, highlight=False)
+            self._out.file.flush()
 
     def note(self, text: str) -> None:
         """Print a line for a person on stderr."""

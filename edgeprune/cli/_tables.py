@@ -50,13 +50,31 @@ def measurement_view(measurement: Measurement, info: DeviceInfo) -> RenderableTy
         "runtime": _runtime(m),
         "p50": f"{_time(m.latency.p50_s)}  95 % interval {_interval(m)}",
         "p90, p95, p99": ", ".join(_time(p) for p in (m.latency.p90_s, m.latency.p95_s, m.latency.p99_s)),
+        "99 % bounds": ", ".join(
+            _time(p) for p in (m.latency.p90_bound_s, m.latency.p95_bound_s, m.latency.p99_bound_s)
+        ),
+        **_minutes(m),
         "samples": f"{m.latency.n} in {m.plan.repeats} processes, {m.latency.n_outliers} outliers kept",
-        "load, first run": f"{_time(m.latency.load_s)}, {_time(m.latency.first_run_s)}",
+        "load": f"{_time(m.latency.first_load_s)} from the disk, {_time(m.latency.warm_load_s)} again",
+        "first run": _time(m.latency.first_run_s),
         "peak memory": "–" if m.peak_memory_bytes is None else units.format_quantity(m.peak_memory_bytes, "bytes"),
+        "board": _board(m),
         "energy": m.missing.get("energy", "") if m.energy is None else _energy(m.energy),
         "verdict": f"{m.verdict}: {m.verdict_reason}" if m.verdict_reason else m.verdict,
     }
     return _facts(rows)
+
+
+def _minutes(m: Measurement) -> dict[str, str]:
+    medians = m.latency.minute_p50_s
+    return {"minutes": " ".join(_time(median) for median in medians)} if medians else {}
+
+
+def _board(m: Measurement) -> str:
+    names = ("temperature", "clock", "governor", "power_mode", "throttling", "load_by_others", "waited")
+    known = {name: m.environment.get(name, "unknown") for name in names}
+    told = [f"{name.replace('_', ' ')} {words}" for name, words in known.items() if words not in ("unknown", "none")]
+    return ", ".join(told) or "tells nothing of its clocks, heat and load"
 
 
 def _energy(energy: EnergyStats) -> str:

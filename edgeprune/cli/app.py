@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from edgeprune.cli import bench, choose, deploy, devices, doctor, explain, export, init, prune, releases, search
+from edgeprune.cli import (
+    bench,
+    choose,
+    deploy,
+    devices,
+    doctor,
+    explain,
+    export,
+    init,
+    monitor,
+    profile,
+    prune,
+    releases,
+    search,
+)
 
 app = typer.Typer(
     name="edgeprune",
@@ -14,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, deploy, search, prune, export, bench, choose, explain, doctor):
+for command in (init, deploy, search, prune, export, bench, profile, monitor, choose, explain, doctor):
     app.command()(getattr(command, command.__name__.rpartition(".")[2]))
 app.add_typer(devices.app, name="devices")
 app.add_typer(releases.app, name="releases")

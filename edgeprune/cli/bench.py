@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,12 @@ def bench(
     expect_device_id: o.ExpectDeviceId = None,
     runtime: Annotated[str, typer.Option(help="onnxruntime, litert, or auto for the format's own.")] = "auto",
     threads: Annotated[int, typer.Option(min=1)] = 1,
-    plan: Annotated[str, typer.Option(help="quick, default, strict or sustained.")] = "default",
+    plan: Annotated[str, typer.Option(help="quick, default, strict, sustained, duty or tiny.")] = "default",
+    rate: Annotated[float | None, typer.Option(min=0, help="Inferences a second, idle between; for any plan.")] = None,
+    provider: Annotated[str, typer.Option(help="CPU, CUDA, TensorRT, XNNPACK…, or auto.")] = "auto",
+    strict: Annotated[bool, typer.Option(help="Refuse a model of which a node falls back to the CPU.")] = False,
+    pin: Annotated[bool, typer.Option(help="Pin the board's clocks meanwhile, and give them back.")] = False,
+    power_mode: Annotated[int | None, typer.Option(min=0, help="Of nvpmodel, to measure in; pins, too.")] = None,
     meter: Annotated[str, typer.Option(help="Power source, such as onboard; the device's own if not given.")] = "",
     as_json: o.Json = False,
     quiet: o.Quiet = False,
@@ -31,8 +37,9 @@ def bench(
         from edgeprune.cli._tables import measurement_view
         from edgeprune.values.plan import BenchPlan
 
-        how = BenchPlan.named(plan, threads=threads, runtime=runtime, meter=meter)
+        how = BenchPlan.named(plan, threads=threads, runtime=runtime, rate_hz=rate)
+        how = replace(how, provider=provider, strict=strict, meter=meter)
         board = the_board(o.Board(device, expect_device_id), optional_config(config))
-        m, info = flow.bench_file(file, board, how, listener=out.listener)
+        m, info = flow.bench_file(file, board, how, pin=pin, power_mode=power_mode, listener=out.listener)
         data = {**flow.measured_data(m), "device": m.device, "environment": dict(m.environment)}
         out.show(data, lambda: measurement_view(m, info), f"{m.latency.p50_s:.6g}")

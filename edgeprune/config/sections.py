@@ -19,7 +19,7 @@ CallablePath = Annotated[str, rules.callable_path]
 Method = Annotated[str, OneOf("pruning method", ("weight", "channel", "layer", "connection", "hybrid"))]
 Format = Annotated[str, OneOf("export format", ("onnx", "tflite"))]
 Precision = Annotated[str, OneOf("precision", ("fp32", "fp16", "int8"))]
-Plan = Annotated[str, OneOf("bench plan", ("quick", "default", "strict", "sustained"))]
+Plan = Annotated[str, OneOf("bench plan", ("quick", "default", "strict", "sustained", "duty", "tiny"))]
 Quantity = Annotated[str, OneOf("quantity to minimize", ("latency", "energy", "size", "memory"))]
 Dtype = Annotated[
     str, OneOf("dtype", ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool"))

@@ -27,6 +27,7 @@ sys.exit(main(sys.argv[1:]))
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _TYPED = frozenset({f"{PACKAGE}/stage0.py"})
 _INSTALLERS = frozenset({f"{PACKAGE}/venvs.py", f"{PACKAGE}/wheels.py"})
+_PINNING = frozenset({f"{PACKAGE}/pinning.py"})
 
 
 def pack_agent() -> bytes:
@@ -46,12 +47,12 @@ def pack_slim_agent(whole: bool = False) -> bytes:
     """Return the agent as `pack_agent` does, but half as long: for lines on which each kilobyte counts.
 
     Args:
-        whole: With what installs wheels, which few sessions need.
+        whole: With what installs wheels and pins clocks, which few sessions need.
 
     Returns:
         The bytes of `agent.pyz`.
     """
-    left_out = _TYPED if whole else _TYPED | _INSTALLERS
+    left_out = _TYPED if whole else _TYPED | _INSTALLERS | _PINNING
     return _pack({name: slim(source) for name, source in _all_sources().items() if name not in left_out})
 
 

@@ -8,9 +8,11 @@ from edgeprune.registry import lazy_names
 
 if TYPE_CHECKING:
     from edgeprune.flow.bench import bench_file
+    from edgeprune.flow.board_profile import Questions, profile_board
     from edgeprune.flow.doctor import Finding, examine
     from edgeprune.flow.explanation import Explanation, explain
     from edgeprune.flow.goal import Goal, candidates
+    from edgeprune.flow.monitor import Reading, watch_board
     from edgeprune.flow.parts import PruneSummary, choose_again, export_project, prune_project
     from edgeprune.flow.result import RunResult, measured_data, release_data, variant_data
     from edgeprune.flow.story import deploy, run, search
@@ -20,6 +22,8 @@ _HOMES = {
     "Finding": "doctor",
     "Goal": "goal",
     "PruneSummary": "parts",
+    "Questions": "board_profile",
+    "Reading": "monitor",
     "RunResult": "result",
     "bench_file": "bench",
     "candidates": "goal",
@@ -29,17 +33,21 @@ _HOMES = {
     "explain": "explanation",
     "export_project": "parts",
     "measured_data": "result",
+    "profile_board": "board_profile",
     "prune_project": "parts",
     "release_data": "result",
     "run": "story",
     "search": "story",
     "variant_data": "result",
+    "watch_board": "monitor",
 }
 __all__ = [
     "Explanation",
     "Finding",
     "Goal",
     "PruneSummary",
+    "Questions",
+    "Reading",
     "RunResult",
     "bench_file",
     "candidates",
@@ -49,11 +57,13 @@ __all__ = [
     "explain",
     "export_project",
     "measured_data",
+    "profile_board",
     "prune_project",
     "release_data",
     "run",
     "search",
     "variant_data",
+    "watch_board",
 ]
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -91,6 +91,14 @@ def measured_data(m: Measurement) -> dict[str, Any]:
             "p95_s": m.latency.p95_s,
             "p99_s": m.latency.p99_s,
             "n": m.latency.n,
+            "p90_bound_s": m.latency.p90_bound_s,
+            "p95_bound_s": m.latency.p95_bound_s,
+            "p99_bound_s": m.latency.p99_bound_s,
+            "repeat_p50_s": list(m.latency.repeat_p50_s),
+            "minute_p50_s": list(m.latency.minute_p50_s),
+            "first_run_s": m.latency.first_run_s,
+            "first_load_s": m.latency.first_load_s,
+            "warm_load_s": m.latency.warm_load_s,
         },
         "energy": None
         if m.energy is None

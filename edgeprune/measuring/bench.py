@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from edgeprune.measuring import evidence
 from edgeprune.measuring.cooling import CoolingGate
 from edgeprune.measuring.energy import EnergyResult, energy_of
 from edgeprune.measuring.latency import latency_stats
+from edgeprune.measuring.layers import layer_times, model_spec
 from edgeprune.measuring.metering import NO_POWER, Metering, Power, power_for
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT, START_S, choose_runtime, run_worker
 from edgeprune.measuring.verdict import judge
@@ -23,7 +26,7 @@ from edgeprune.values.artifact import Artifact
 from edgeprune.values.board_state import BoardState
 from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Event, Listener, ignore
-from edgeprune.values.measurement import Measurement, Repeat
+from edgeprune.values.measurement import Footprint, Measurement, Repeat
 from edgeprune.values.plan import BenchPlan
 from edgeprune.values.variant import Variant
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 _READINGS, _SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 20, 0.1, 5.0
 """Readings of the board's state in a repeat, where that puts neither less nor more time between two of them."""
+_FOOTPRINT_RUNS = 5
 
 
 def measure(
@@ -76,7 +80,7 @@ def measure_repeat(
     listener: Listener = ignore,
     power: Power = NO_POWER,
 ) -> Repeat:
-    """Measure once, in a fresh process on the board.
+    """Measure once, in a fresh process on the board; before the first time, loading and memory in another one.
 
     Args:
         session: Of the board.
@@ -95,23 +99,50 @@ def measure_repeat(
     """
     runtime = choose_runtime(session, artifact.format, plan.runtime)
     session.push(artifact.path, artifact.sha256)
+    footprint = None if index else _measure_footprint(session, artifact, plan, runtime)
     metering = Metering(power, latency_spec(artifact, plan, runtime))
     spec, subject = metering.spec, artifact.path.name
     record = _Record(subject, spec, listener)
     started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
     deadline_s = START_S + 4 * plan.warmup_s + spec["max_duration_s"] + metering.idle_s
+    with metering:
+        end = run_worker(session, spec, metering.tap(record.hear), deadline_s, subject)
+        with _told_plainly(session):
+            repeat = metering.complete(replace(record.repeat(index, end, started_utc), footprint=footprint))
+    if not repeat.samples_ns:
+        raise RunFailed(f"{session.profile.name}: the run ended without a sample.", "Measure again.")
+    return repeat
+
+
+def _measure_footprint(session: Session, artifact: Artifact, plan: BenchPlan, runtime: str) -> Footprint:
+    # A pass of its own: neither samples nor another process's readings are in its memory.
+    facts: dict[str, Mapping[str, Any]] = {}
+    spec = {"kind": "footprint", **model_spec(artifact, plan, runtime), "runs": _FOOTPRINT_RUNS, "seed": plan.seed}
+    deadline_s = START_S + plan.max_duration_s
+    run_worker(session, spec, lambda event: facts.update({event["kind"]: event}), deadline_s, artifact.path.name)
+    with _told_plainly(session):
+        found, loaded, before = facts["footprint"], facts["loaded"], facts["started"]["memory_before_bytes"]
+        peak = found["peak_memory_bytes"]
+        return Footprint(
+            first_load_ns=int(loaded["load_ns"]),
+            warm_load_ns=int(found["warm_load_ns"]),
+            peak_memory_bytes=None if peak is None else int(peak),
+            memory_before_bytes=None if before is None else int(before),
+            layers=layer_times(session, artifact, plan)
+            if plan.provider.lower() not in ("auto", "cpu", "xnnpack")
+            else (),
+        )
+
+
+@contextmanager
+def _told_plainly(session: Session) -> Iterator[None]:
     try:
-        with metering:
-            end = run_worker(session, spec, metering.tap(record.hear), deadline_s, subject)
-            repeat = metering.complete(record.repeat(index, end, started_utc))
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError(
             f"{session.profile.name}: the agent told of a latency run in a way that is not understood ({error!r}).",
             "Let host and agent be of the same version.",
         ) from error
-    if not repeat.samples_ns:
-        raise RunFailed(f"{session.profile.name}: the run ended without a sample.", "Measure again.")
-    return repeat
 
 
 def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str, Any]:
@@ -128,15 +159,13 @@ def latency_spec(artifact: Artifact, plan: BenchPlan, runtime: str) -> dict[str,
     duration_s = plan.min_duration_s / plan.repeats
     return {
         "kind": "latency",
-        "sha": artifact.sha256,
-        "format": artifact.format,
-        "runtime": runtime,
-        "threads": plan.threads,
+        **model_spec(artifact, plan, runtime),
         "warmup_s": plan.warmup_s,
         "warmup_runs": plan.warmup_runs,
         "min_duration_s": duration_s,
         "min_runs": math.ceil(plan.min_runs / plan.repeats),
         "max_duration_s": plan.max_duration_s / plan.repeats,
+        "period_s": 1 / plan.rate_hz if plan.rate_hz else 0.0,
         "state_period_s": min(max(duration_s / _READINGS, _SHORTEST_PERIOD_S), _LONGEST_PERIOD_S),
         "seed": plan.seed,
         "inputs": None,
@@ -227,10 +256,10 @@ def summarise(
         raise UsageError(f"{artifact.path.name} has no repeats to summarise.", "Measure it first.")
     repeats = sorted(repeats, key=lambda repeat: repeat.index)
     verdict = judge(plan, repeats)
-    peaks = [repeat.peak_memory_bytes for repeat in repeats if repeat.peak_memory_bytes is not None]
+    peak_memory_bytes = _peak(repeats)
     energy = energy_of(repeats)
     missing = dict(energy.missing)
-    if not peaks:
+    if peak_memory_bytes is None:
         missing["memory"] = "the board's kernel does not tell the peak memory of a process"
     if device_accuracy is None:
         missing["device_accuracy"] = "not evaluated on the device"
@@ -239,8 +268,8 @@ def summarise(
         device=device,
         device_id=info.device_id,
         plan=plan,
-        latency=latency_stats(repeats, seed=plan.seed),
-        peak_memory_bytes=int(np.median(peaks)) if peaks else None,
+        latency=latency_stats(repeats, seed=plan.seed, rate_hz=plan.rate_hz),
+        peak_memory_bytes=peak_memory_bytes,
         device_accuracy=device_accuracy,
         verdict=verdict.name,
         verdict_reason=verdict.reason,
@@ -249,6 +278,13 @@ def summarise(
         environment=_environment(artifact, plan, repeats, info) | _rejected(energy),
         variant=variant,
     )
+
+
+def _peak(repeats: Sequence[Repeat]) -> int | None:
+    # Of the pass of its own; where a store has none of it, of the workers that timed.
+    alone = [repeat.footprint.peak_memory_bytes for repeat in repeats if repeat.footprint]
+    peaks = [peak for peak in alone or [repeat.peak_memory_bytes for repeat in repeats] if peak is not None]
+    return int(np.median(peaks)) if peaks else None
 
 
 def _rejected(energy: EnergyResult) -> dict[str, str]:

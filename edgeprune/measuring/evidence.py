@@ -85,6 +85,11 @@ def throttling(repeats: Sequence[Repeat]) -> str:
     return ", ".join(dict.fromkeys(found))
 
 
+def throttling_between(states: Sequence[BoardState]) -> str:
+    """Return in words what lowered the clocks from the first to the last of some readings; "" if nothing did."""
+    return ", ".join(_throttling_of(states))
+
+
 def _throttling_of(states: Sequence[BoardState]) -> Iterable[str]:
     if not states:
         return
@@ -119,9 +124,13 @@ def clocks_hz(repeats: Iterable[Repeat]) -> tuple[float, float] | None:
         Of the processor on which the worker ran, or the fastest one where that is not known; None where clocks were
         not readable.
     """
-    states = [state for repeat in repeats for state in timed(repeat) if state.clocks_hz]
-    clocks = [state.clocks_hz.get(state.policy or "") or max(state.clocks_hz.values()) for state in states]
+    clocks = [clock for repeat in repeats for state in timed(repeat) if (clock := clock_hz(state))]
     return (min(clocks), max(clocks)) if clocks else None
+
+
+def clock_hz(state: BoardState) -> float | None:
+    """Return the clock of the processor on which the worker ran, or the fastest one; None where none was readable."""
+    return state.clocks_hz.get(state.policy or "") or max(state.clocks_hz.values(), default=None)
 
 
 def temperatures_c(repeats: Iterable[Repeat]) -> tuple[float, float] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeprune.measuring import early_stopping
 from edgeprune.measuring.bootstrap import median_interval
 from edgeprune.values.measurement import LatencyStats, Repeat
 
@@ -19,14 +21,16 @@ Source:
     percentile with a chance of at most 1 %.
 """
 _NS = 1e-9
+_MINUTE_NS = 60e9
 
 
-def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0) -> LatencyStats:
+def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0, rate_hz: float = 0.0) -> LatencyStats:
     """Describe the latencies of all repeats.
 
     Args:
         repeats: At least one, each with at least one sample.
         seed: Of the bootstrap.
+        rate_hz: Of the plan: how many inferences a second were begun; 0 for one right after the other.
 
     Returns:
         The statistics; percentiles without enough samples are None.
@@ -34,6 +38,7 @@ def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0) -> LatencyStats:
     groups = [np.asarray(repeat.samples_ns, dtype=np.float64) for repeat in repeats]
     samples = np.concatenate(groups)
     median = float(np.median(samples))
+    footprint = next((repeat.footprint for repeat in repeats if repeat.footprint), None)
     low, high = median_interval(groups, seed=seed)
     mean = float(samples.mean())
     return LatencyStats(
@@ -52,7 +57,39 @@ def latency_stats(repeats: Sequence[Repeat], *, seed: int = 0) -> LatencyStats:
         load_s=float(np.median([repeat.load_ns for repeat in repeats])) * _NS,
         first_run_s=float(np.median([repeat.first_run_ns for repeat in repeats])) * _NS,
         samples_ns=_joined(repeats),
+        repeat_p50_s=tuple(float(np.median(group)) * _NS for group in groups),
+        minute_p50_s=tuple(median for group in groups for median in minute_medians_s(group, rate_hz)),
+        p90_bound_s=_bound_s(samples, 90),
+        p95_bound_s=_bound_s(samples, 95),
+        p99_bound_s=_bound_s(samples, 99),
+        first_load_s=footprint.first_load_ns * _NS if footprint else None,
+        warm_load_s=footprint.warm_load_ns * _NS if footprint else None,
     )
+
+
+def _bound_s(samples: NDArray[np.float64], percent: int) -> float | None:
+    bound = early_stopping.bound(samples, percent)
+    return None if bound is None else bound * _NS
+
+
+def minute_medians_s(samples_ns: NDArray[np.float64], rate_hz: float = 0.0) -> list[float]:
+    """Return the median of each full minute of a repeat.
+
+    Time is counted by the samples themselves, so writing them down between two of them is left out.
+
+    Args:
+        samples_ns: Of one process, shape (n,), nanoseconds.
+        rate_hz: Inferences begun a second; 0 for one right after the other.
+
+    Returns:
+        Seconds, one per minute that is full.
+    """
+    steps = np.maximum(samples_ns, 1e9 / rate_hz) if rate_hz else samples_ns
+    ends = np.cumsum(steps)
+    full = int(ends[-1] // _MINUTE_NS)
+    minutes = np.searchsorted(ends - steps, _MINUTE_NS * np.arange(full + 1))
+    parts = [samples_ns[start:end] for start, end in itertools.pairwise(minutes)]
+    return [float(np.median(part)) * _NS for part in parts if len(part)]
 
 
 def _joined(repeats: Sequence[Repeat]) -> array[int]:

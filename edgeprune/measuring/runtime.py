@@ -110,6 +110,8 @@ def _translate(failure: Mapping[str, str], subject: str, board: str, runtime: st
                 f"{board} has no usable {runtime}: {said}.",
                 f"On the board, run: python3 -m pip install {PACKAGES[runtime]}",
             )
+        case "NoProfile":
+            return UsageError(f"{runtime} cannot profile {subject}: {said}.", "Profile the model as ONNX.")
         case "BadInputs":
             return DataError(f"{subject} does not take these inputs: {said}.", "Give what the model was exported for.")
         case "BadOutputs":

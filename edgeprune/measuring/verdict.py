@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeprune.measuring import evidence
-from edgeprune.measuring.latency import SAMPLES_NEEDED
+from edgeprune.measuring.latency import SAMPLES_NEEDED, minute_medians_s
+from edgeprune.measuring.layers import fallback
 from edgeprune.values.measurement import Repeat
 from edgeprune.values.plan import BenchPlan
 
@@ -20,6 +21,10 @@ MOST_WAIT_RATIO = 0.05
 """A worker that waits for a processor for more of its time than this is disturbed."""
 MOST_CLOCK_RATIO = 0.05
 """Clocks that differ by more than this, relative to the highest one, were not pinned."""
+MOST_FALLBACK_RATIO = 0.01
+"""Runtimes put the arithmetic of shapes on the CPU by intent; more of the time than this is none."""
+MOST_LATE_RATIO = 0.05
+"""At a given rate, so many inferences may take longer than the time between two of them."""
 _SHARED = 0.5
 """Where waiting cannot be read: half a processor too few for the threads is a load."""
 
@@ -46,14 +51,15 @@ def judge(plan: BenchPlan, repeats: Sequence[Repeat]) -> Verdict:
 
     Returns:
         The gravest verdict that fits, with the reasons of all: "inconclusive" where evidence is missing or the board
-        was loaded, "throttled" and "clocks_unpinned" by what was read during the runs, "unstable" where samples or
-        load contradict one number, else "ok".
+        was loaded, "fallback_cpu" where nodes ran on the CPU that were not to, "throttled" and "clocks_unpinned" by
+        what was read during the runs, "unstable" where samples or load contradict one number, else "ok".
     """
     checks: dict[str, Callable[[], str]] = {
         "inconclusive": lambda: _what_is_missing(plan, repeats) or _what_loads(plan, repeats),
+        "fallback_cpu": lambda: _what_falls_back(plan, repeats),
         "throttled": lambda: _what_throttles(repeats),
-        "clocks_unpinned": lambda: _what_moves_clocks(repeats),
-        "unstable": lambda: _what_disagrees(repeats) or _what_disturbs(repeats),
+        "clocks_unpinned": lambda: "" if plan.rate_hz else _what_moves_clocks(repeats),
+        "unstable": lambda: _what_disagrees(repeats) or _what_drifts(plan, repeats) or _what_disturbs(repeats),
     }
     reasons = {name: reason for name, check in checks.items() if (reason := check())}
     return Verdict(next(iter(reasons), "ok"), " ".join(reasons.values()))
@@ -69,7 +75,18 @@ def _what_is_missing(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
         return f"Only {n} of at least {plan.min_runs} runs fitted into {plan.max_duration_s:g} s."
     if n < SAMPLES_NEEDED[50]:
         return f"{n} runs are too few for a median; it takes {SAMPLES_NEEDED[50]}."
-    return ""
+    return _what_is_late(plan, repeats)
+
+
+def _what_is_late(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
+    if not plan.rate_hz:
+        return ""
+    late = float(np.mean(np.concatenate([np.asarray(repeat.samples_ns) for repeat in repeats]) > 1e9 / plan.rate_hz))
+    if late <= MOST_LATE_RATIO:
+        return ""
+    return (
+        f"The board cannot keep {plan.rate_hz:g} inferences a second: {100 * late:.0f} % took longer than their share."
+    )
 
 
 def _what_loads(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
@@ -94,6 +111,19 @@ def _what_disturbs(repeats: Sequence[Repeat]) -> str:
     )
 
 
+def _what_falls_back(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
+    if plan.provider.lower() in ("auto", "cpu"):
+        return ""
+    used = {provider for repeat in repeats for provider in repeat.providers}
+    if plan.provider.lower() not in {provider.lower() for provider in used}:
+        return f"{plan.provider} was asked for, but the session runs on {', '.join(sorted(used))}."
+    layers = next((repeat.footprint.layers for repeat in repeats if repeat.footprint), ())
+    nodes, share = fallback(layers)
+    if share <= MOST_FALLBACK_RATIO:
+        return ""
+    return f"{nodes} of {len(layers)} nodes ran on the CPU instead of {plan.provider}, {100 * share:.0f} % of the time."
+
+
 def _what_throttles(repeats: Sequence[Repeat]) -> str:
     found = evidence.throttling(repeats)
     return f"The board lowered its clocks while it was measured: {found}." if found else ""
@@ -104,6 +134,18 @@ def _what_moves_clocks(repeats: Sequence[Repeat]) -> str:
     if clocks is None or clocks[0] >= (1 - MOST_CLOCK_RATIO) * clocks[1]:
         return ""
     return f"The processor's clock moved between {clocks[0] / 1e9:.2f} and {clocks[1] / 1e9:.2f} GHz."
+
+
+def _what_drifts(plan: BenchPlan, repeats: Sequence[Repeat]) -> str:
+    groups = [minute_medians_s(np.asarray(repeat.samples_ns, np.float64), plan.rate_hz) for repeat in repeats]
+    for medians in filter(None, groups):
+        spread = max(medians) / min(medians) - 1
+        if spread > MOST_SPREAD_RATIO:
+            return (
+                f"The medians of the minutes lie {100 * spread:.0f} % apart; "
+                f"at most {100 * MOST_SPREAD_RATIO:.0f} % is ok."
+            )
+    return ""
 
 
 def _what_disagrees(repeats: Sequence[Repeat]) -> str:

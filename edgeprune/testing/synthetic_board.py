@@ -85,7 +85,7 @@ class SyntheticBoard:
     def run(
         self, spec: Mapping[str, Any], on_event: Callable[[Mapping[str, Any]], None], deadline_s: float
     ) -> Mapping[str, Any]:
-        """Do a run of kind "latency", in real time.
+        """Do a run of kind "latency" in real time, or one of kind "footprint" at once.
 
         Args:
             spec: Of which the times count.
@@ -97,6 +97,15 @@ class SyntheticBoard:
         """
         on_event(_STARTED)
         on_event({"kind": "loaded", "load_ns": 1, "providers": ["CPU"], "inputs": [], "outputs": []})
+        end = {"kind": "end", "state": "done", "peak_memory_bytes": None, "error": None}
+        if spec["kind"] == "latency":
+            self._measure(spec, on_event)
+        else:
+            on_event({"kind": "footprint", "warm_load_ns": 1, "peak_memory_bytes": None})
+        on_event(end)
+        return end
+
+    def _measure(self, spec: Mapping[str, Any], on_event: Callable[[Mapping[str, Any]], None]) -> None:
         time.sleep(spec["idle_s"])
         begin, runs = self._compute(spec["min_duration_s"])
         warm = {"kind": "warm", "first_run_ns": 1, "runs": 0, "steady": True, "finite": True, "at_ns": begin}
@@ -104,9 +113,6 @@ class SyntheticBoard:
         on_event({"kind": "samples", "ns": [round(self._run_s * 1e9)] * runs})
         on_event({"kind": "load", "begin_ns": begin, "end_ns": self._ended_ns, "runs": runs})
         time.sleep(spec["idle_s"])
-        end = {"kind": "end", "state": "done", "peak_memory_bytes": None, "error": None}
-        on_event(end)
-        return end
 
     def _compute(self, seconds: float) -> tuple[int, int]:
         # Whole inferences by the board's own clock; each is as long as it says, however late this machine wakes us.

@@ -9,11 +9,31 @@ from dataclasses import dataclass, field
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.board_state import BoardState
 from edgeprune.values.json import content_id
+from edgeprune.values.layer import LayerTime
 from edgeprune.values.plan import BenchPlan
 from edgeprune.values.power import LoadWindow, PowerTrace
 from edgeprune.values.variant import Variant
 
 VERDICTS = ("ok", "unstable", "throttled", "clocks_unpinned", "fallback_cpu", "inconclusive")
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a pass of its own found out about loading and memory.
+
+    Attributes:
+        first_load_ns: From opening the file, which the page cache did not hold, to a session that can run.
+        warm_load_ns: The same again in that process.
+        peak_memory_bytes: VmHWM after a few runs of the first session; None where the kernel does not say.
+        memory_before_bytes: VmHWM before the model was opened, the runtime being imported.
+        layers: Each node and what ran it, where another provider than the CPU was asked for.
+    """
+
+    first_load_ns: int
+    warm_load_ns: int
+    peak_memory_bytes: int | None
+    memory_before_bytes: int | None
+    layers: tuple[LayerTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +55,7 @@ class Repeat:
         started_utc: ISO 8601, by the host's clock.
         board: The board's state before the model was opened, every now and then while it ran, and after the last run.
         timed_from_ns: When the warm-up was over, by the clock of `board`.
+        footprint: What the pass before the first repeat found; None for the others.
         load: When the inferences ran; None where no energy was to be measured.
         power: What the meter read; None without a meter, or
         power_missing: why a meter read nothing.
@@ -54,6 +75,7 @@ class Repeat:
     started_utc: str
     board: tuple[BoardState, ...] = ()
     timed_from_ns: int = 0
+    footprint: Footprint | None = None
     load: LoadWindow | None = None
     power: PowerTrace | None = None
     power_missing: str = ""
@@ -79,6 +101,13 @@ class LatencyStats:
         load_s: Median time to load the model.
         first_run_s: Median first run.
         samples_ns: The samples, repeat after repeat.
+        repeat_p50_s: Median of each repeat.
+        minute_p50_s: Median of each full minute of a repeat; empty where repeats are shorter.
+        p90_bound_s: With 99 % confidence the percentile is not above this; None where `p90_s` is, and so for
+        p95_bound_s: p95_s,
+        p99_bound_s: and p99_s.
+        first_load_s: Time to load the model from the disk into a fresh process; None if that was not measured.
+        warm_load_s: Time to load it again in that process.
     """
 
     n: int
@@ -96,6 +125,13 @@ class LatencyStats:
     load_s: float
     first_run_s: float
     samples_ns: array[int] = field(repr=False)
+    repeat_p50_s: tuple[float, ...] = ()
+    minute_p50_s: tuple[float, ...] = ()
+    p90_bound_s: float | None = None
+    p95_bound_s: float | None = None
+    p99_bound_s: float | None = None
+    first_load_s: float | None = None
+    warm_load_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +179,7 @@ class Measurement:
         device_id: its identity.
         plan: How it was measured.
         latency: From the raw samples.
-        peak_memory_bytes: Median over repeats of the worker's peak resident memory; None where unknown.
+        peak_memory_bytes: Peak resident memory of a worker that only loads and runs the model; None where unknown.
         device_accuracy: The metric of this artifact on this device; None if not evaluated.
         verdict: One of `VERDICTS`,
         verdict_reason: and why; "" for ok.

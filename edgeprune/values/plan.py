@@ -16,7 +16,7 @@ class BenchPlan:
     then runs until both its share of the duration and its share of the runs are reached.
 
     Attributes:
-        name: "quick", "default", "strict", "sustained", or "custom".
+        name: "quick", "default", "strict", "sustained", "duty", "tiny", or "custom".
         warmup_s: Warm up at least this long in each repeat,
         warmup_runs: at least this many runs, and until the latency is steady or four times `warmup_s` have passed.
         min_duration_s: Measure at least this long,
@@ -30,6 +30,9 @@ class BenchPlan:
         cool_s: Before each repeat but the first, wait at most this long until the board is as cool as before the first.
         max_wait_ratio: Share of its time for which the worker may wait for a processor; beyond, the measurement is
             inconclusive. 1 takes any load.
+        provider: What shall run the nodes: "CPU", "CUDA", "TensorRT", "XNNPACK"…; "auto" for the runtime's own.
+        strict: Refuse a model of which a node would run on the CPU although another provider is asked for.
+        rate_hz: Begin so many inferences a second and idle between them; 0 for one right after the other.
 
     Source:
         MLCommons Inference Rules, early stopping: samples needed per percentile at 99 % confidence.
@@ -48,10 +51,17 @@ class BenchPlan:
     meter: str = ""
     cool_s: float = 60.0
     max_wait_ratio: float = 0.25
+    rate_hz: float = 0.0
+    provider: str = "auto"
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.repeats < 1 or self.threads < 1 or self.min_runs < 1 or self.warmup_runs < 0:
             raise UsageError("A bench plan value is out of range.", "repeats, threads and min_runs start at 1.")
+        if self.rate_hz < 0 or self.cool_s < 0 or not 0 < self.max_wait_ratio <= 1:
+            raise UsageError(
+                "A bench plan value is out of range.", "rate_hz and cool_s start at 0, 0 < max_wait_ratio <= 1."
+            )
         if not self.warmup_s >= 0 or not 0 < self.min_duration_s <= self.max_duration_s:
             raise UsageError(
                 "The durations of a bench plan do not fit.", "0 <= warmup_s, 0 < min_duration_s <= max_duration_s."
@@ -63,14 +73,14 @@ class BenchPlan:
         return content_id(self)
 
     @classmethod
-    def named(cls, name: str, *, threads: int = 1, runtime: str = "auto", meter: str = "") -> BenchPlan:
+    def named(cls, name: str, *, threads: int = 1, runtime: str = "auto", rate_hz: float | None = None) -> BenchPlan:
         """Return a plan by name.
 
         Args:
-            name: "quick", "default", "strict" or "sustained".
+            name: A key of `PLANS`.
             threads: Of the runtime.
             runtime: "onnxruntime", "litert" or "auto".
-            meter: Address of what reads power; "" for the device's own.
+            rate_hz: Inferences a second; None for the plan's own.
 
         Returns:
             The plan.
@@ -80,7 +90,8 @@ class BenchPlan:
         """
         if name not in PLANS:
             raise UnknownName("bench plan", name, PLANS)
-        return replace(PLANS[name], threads=threads, runtime=runtime, meter=meter)
+        plan = replace(PLANS[name], threads=threads, runtime=runtime)
+        return plan if rate_hz is None else replace(plan, rate_hz=rate_hz)
 
 
 PLANS: dict[str, BenchPlan] = {
@@ -88,4 +99,7 @@ PLANS: dict[str, BenchPlan] = {
     "default": BenchPlan(),
     "strict": BenchPlan("strict", min_duration_s=60.0, min_runs=662, max_duration_s=300.0, cool_s=600.0),
     "sustained": BenchPlan("sustained", min_duration_s=600.0, max_duration_s=900.0, repeats=1),
+    "duty": BenchPlan("duty", min_duration_s=15.0, rate_hz=10.0),
+    "tiny": BenchPlan("tiny", min_duration_s=50.0, min_runs=50, max_duration_s=300.0, repeats=5),
 }
+"""Source of "tiny": MLCommons Tiny, five windows of at least 10 s, of which the median counts."""

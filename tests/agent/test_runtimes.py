@@ -88,6 +88,32 @@ class TestOnnxruntime(RuntimeContract):
         model = onnx.open_model(str(board_models.two_in_two_out(tmp_path / "m.onnx")), 1)
         assert [spec["dtype"] for spec in model.inputs] == ["float32", "int64"]
 
+    def test_strict_refuses_nodes_on_the_cpu_and_without_it_the_cpu_is_named(self, path, monkeypatch):
+        # A build that lists a provider whose library is not there: onnxruntime warns and takes the CPU.
+        built = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: built)
+        with pytest.warns(UserWarning, match="CUDA"):
+            assert onnx.open_model(str(path), 1, "CUDA").providers == ["CPU"]
+        with pytest.warns(UserWarning, match="CUDA"), pytest.raises(Rejected, match="CPU EP"):
+            onnx.open_model(str(path), 1, "CUDA", strict=True)
+
+    def test_tensorrt_is_asked_to_keep_its_engines(self, path, tmp_path, monkeypatch):
+        asked = []
+        true, built = onnxruntime.InferenceSession, ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+
+        def session(path, options, providers):
+            asked.append(providers)
+            return true(path, options, providers=["CPUExecutionProvider"])
+
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: built)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+        folder = str(tmp_path / "engines" / "MAXN")
+        onnx.open_model(str(path), 1, "TensorRT", engines=folder)
+        (name, options), fallback = asked[0]
+        assert (name, fallback) == ("TensorrtExecutionProvider", "CPUExecutionProvider")
+        assert options == {"trt_engine_cache_enable": "True", "trt_engine_cache_path": folder}
+        assert Path(folder).is_dir()
+
 
 class TestLitert(RuntimeContract):
     name, module = "litert", tflite
@@ -105,6 +131,16 @@ class TestLitert(RuntimeContract):
 
     def test_the_delegate_that_took_nodes_is_named(self, path):
         assert "XNNPACK" in tflite.open_model(str(path), 1).providers
+
+    def test_built_in_kernels_alone_give_the_same_without_the_delegate(self, path):
+        x = np.random.default_rng(0).standard_normal((1, 4)).astype(np.float32)
+        plain = tflite.open_model(str(path), 1, "CPU")
+        assert plain.providers == ["CPU"]
+        np.testing.assert_allclose(plain.run([x])[0], tflite.open_model(str(path), 1).run([x])[0], rtol=1e-5)
+
+    def test_a_provider_that_it_has_not_is_refused(self, path):
+        with pytest.raises(Rejected, match="no provider CUDA"):
+            tflite.open_model(str(path), 1, "CUDA")
 
     def test_the_older_package_serves_where_the_new_one_is_missing(self, monkeypatch):
         import ai_edge_litert

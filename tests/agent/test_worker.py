@@ -19,9 +19,15 @@ from safetensors.numpy import load_file, save
 
 LATENCY = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.02, "warmup_runs": 5,
-    "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "state_period_s": 0.05, "seed": 0, "inputs": None,
-    "idle_s": 0.0, "power": None,
+    "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "period_s": 0, "provider": "auto", "strict": False,
+    "state_period_s": 0.05,
+    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None,
 }  # fmt: skip
+FOOTPRINT = {
+    "kind": "footprint", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "provider": "CPU", "strict": False,
+    "runs": 3, "seed": 0,
+}  # fmt: skip
+LAYERS = dict(FOOTPRINT, kind="layers")
 INFER = {"kind": "infer", "format": "onnx", "runtime": "onnxruntime", "threads": 1}
 RUN = "0" * 26
 
@@ -92,6 +98,36 @@ def test_a_latency_run_reads_the_boards_state_before_during_and_after(work, keep
     assert states == sorted(states)
     assert states[0] < warm_ns
     assert len([at for at in states if at > warm_ns]) >= 2
+
+
+def test_a_footprint_run_tells_two_loads_and_the_peak_of_memory(work, keep, tmp_path):
+    sha = keep(board_models.linear(tmp_path / "m.onnx"))
+    events, _ = work(dict(FOOTPRINT, sha=sha))
+    started, loaded, footprint, end = events
+    assert [event["kind"] for event in events] == ["started", "loaded", "footprint", "end"]
+    assert loaded["load_ns"] > 0 < footprint["warm_load_ns"]
+    assert started["memory_before_bytes"] <= footprint["peak_memory_bytes"] <= end["peak_memory_bytes"]
+
+
+def test_a_layers_run_tells_each_node_its_provider_and_its_time(work, keep, tmp_path):
+    events, _ = work(dict(LAYERS, sha=keep(board_models.deep(tmp_path / "m.onnx", layers=120, size=8))))
+    rows = [row for event in of_kind(events, "layers") for row in event["rows"]]
+    assert [len(event["rows"]) for event in of_kind(events, "layers")] == [100, 20]
+    assert {(row["op"], row["provider"]) for row in rows} == {("MatMul", "CPU")}
+    assert all(row["ns"] >= 0 for row in rows)
+    assert len({row["name"] for row in rows}) == 120
+
+
+def test_a_runtime_that_cannot_time_nodes_says_so(work, keep):
+    end = work(dict(LAYERS, sha=keep(board_models.TFLITE), format="tflite", runtime="litert", provider="auto"))[0][-1]
+    assert (end["state"], end["error"]["type"]) == ("failed", "NoProfile")
+
+
+def test_a_provider_that_this_build_lacks_is_no_silent_cpu(work, keep, tmp_path):
+    sha = keep(board_models.linear(tmp_path / "m.onnx"))
+    end = work(dict(LATENCY, sha=sha, provider="TensorRT"))[0][-1]
+    assert (end["state"], end["error"]["type"]) == ("failed", "ModelRejected")
+    assert "no provider TensorRT, only" in end["error"]["message"]
 
 
 def test_a_latency_run_reaches_its_duration_and_its_runs(work, keep, tmp_path):

@@ -1,4 +1,5 @@
 import gc
+import itertools
 
 import pytest
 from edgeprune_agent import timing
@@ -27,7 +28,7 @@ def never():
     return False
 
 
-SAMPLE = {"min_duration_s": 0.5, "min_runs": 100, "max_duration_s": 2.0}
+SAMPLE = {"min_duration_s": 0.5, "min_runs": 100, "max_duration_s": 2.0, "period_s": 0}
 
 
 def collect(clock, stopped=never, **changes):
@@ -70,6 +71,39 @@ def test_an_inference_after_each_delivery_is_thrown_away_while_that_is_cheap(clo
 def test_runs_count_what_was_thrown_away_too(clock):
     sampled = timing.sample(clock.infer, SAMPLE, lambda portion: None, never)
     assert sampled.runs == clock.runs > sampled.samples
+
+
+class Starts(Clock):
+    """Notes when each inference begins; sleeping moves the clock, too."""
+
+    def __init__(self, monkeypatch, latency_ns=1_000_000):
+        super().__init__(monkeypatch, latency_ns)
+        self.starts = []
+        monkeypatch.setattr(timing.time, "sleep", self.sleep)
+
+    def sleep(self, seconds):
+        self.now += round(seconds * 1e9)
+
+    def infer(self):
+        self.starts.append(self.now)
+        super().infer()
+
+
+def test_at_a_rate_inferences_begin_that_far_apart_and_the_board_idles_between(monkeypatch):
+    clock = Starts(monkeypatch)
+    collect(clock, period_s=0.05, min_runs=5)
+    steps = {end - start for start, end in itertools.pairwise(clock.starts[1:])}  # the first one warms the caches
+    assert steps == {50_000_000}
+
+
+def test_one_that_is_late_does_not_make_the_next_ones_hurry(monkeypatch):
+    clock = Starts(monkeypatch, latency_ns=70_000_000)
+    collect(clock, period_s=0.05, min_runs=3, min_duration_s=0.01)
+    assert [end - start for start, end in itertools.pairwise(clock.starts[1:])] == [70_000_000] * 2
+    clock.latency_ns = 10_000_000
+    clock.starts.clear()
+    collect(clock, period_s=0.05, min_runs=3, min_duration_s=0.01)
+    assert [end - start for start, end in itertools.pairwise(clock.starts[1:])] == [50_000_000] * 2
 
 
 def test_more_samples_than_the_buffer_holds_are_delivered_in_between(monkeypatch):

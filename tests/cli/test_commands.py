@@ -43,6 +43,8 @@ def test_version_of_the_house_every_command_has_help():
         "prune",
         "export",
         "bench",
+        "profile",
+        "monitor",
         "choose",
         "explain",
         "releases",
@@ -144,3 +146,21 @@ def test_prune_refuses_a_folder_with_other_files(project):
     done = edgeprune("prune", "--ratio", "0.5", "-o", "mine", "--json", cwd=project)
     assert "mine" in failure(done, 2)["message"]
     assert (project / "mine" / "thesis.tex").exists()
+
+
+def test_monitor_prints_a_line_for_each_reading(tmp_path):
+    root = {"EDGEPRUNE_AGENT_ROOT": str(tmp_path / "board")}
+    done = edgeprune("monitor", "--count", 2, "--interval", "0.05s", cwd=tmp_path, **root)
+    assert done.returncode == 0, done.stderr
+    header, *rows = done.stdout.splitlines()
+    assert header.split()[:4] == ["time", "hottest", "clock", "busy"]
+    assert len(rows) == 2
+    assert all(f" of {os.cpu_count()}" in row for row in rows)
+
+
+def test_monitor_prints_one_document(tmp_path):
+    root = {"EDGEPRUNE_AGENT_ROOT": str(tmp_path / "board")}
+    done = edgeprune("monitor", "--json", "--interval", "0.05s", cwd=tmp_path, **root)
+    (reading,) = json.loads(done.stdout)["readings"]
+    assert reading["state"]["cpus"] == os.cpu_count()
+    assert reading["power_w"] is None

@@ -13,6 +13,7 @@ import pytest
 from edgeprune.errors import ArtifactError, DeviceError, ProtocolError, RunFailed, UnknownName, UsageError
 from edgeprune.measuring import measure, measure_repeat, summarise
 from edgeprune.values.device import DeviceInfo, DeviceProfile, RuntimeInfo
+from edgeprune.values.measurement import Footprint
 from edgeprune.values.plan import BenchPlan
 
 PLAN = BenchPlan(
@@ -82,7 +83,7 @@ class TestOnTheTrueAgent:
             measure(session, linear, PLAN)
         finally:
             del session.run
-        assert len(set(runs)) == PLAN.repeats
+        assert len(set(runs)) == 1 + PLAN.repeats  # the first one finds out about loading and memory
 
     def test_a_file_that_is_no_model_is_an_artifact_error(self, session, linear, tmp_path):
         content = b"no model at all"
@@ -126,9 +127,10 @@ class FakeSession:
 
     def run(self, spec, on_event, deadline_s):
         self.specs.append(spec)
-        for event in self.events:
+        events = FOOTPRINT if spec["kind"] == "footprint" else self.events
+        for event in events:
             on_event(event)
-        return self.events[-1]
+        return events[-1]
 
 
 EVENTS = [
@@ -141,6 +143,24 @@ EVENTS = [
     {"kind": "end", "state": "done", "peak_memory_bytes": None, "error": None},
 ]  # fmt: skip
 
+FOOTPRINT = [
+    {"kind": "started", "memory_before_bytes": 20},
+    {"kind": "loaded", "load_ns": 90},
+    {"kind": "footprint", "warm_load_ns": 30, "peak_memory_bytes": 50},
+    {"kind": "end", "state": "done", "peak_memory_bytes": 60, "error": None},
+]
+
+
+def test_loading_and_memory_are_measured_once_before_the_first_repeat(linear):
+    session = FakeSession(EVENTS)
+    first, second = (measure_repeat(session, linear, PLAN, index) for index in range(2))
+    assert [spec["kind"] for spec in session.specs] == ["footprint", "latency", "latency"]
+    assert first.footprint == Footprint(90, 30, 50, 20)
+    assert second.footprint is None
+    m = summarise(linear, PLAN, [first, second], device="bench", info=INFO)
+    assert m.peak_memory_bytes == 50
+    assert (m.latency.first_load_s, m.latency.warm_load_s) == pytest.approx((90e-9, 30e-9))
+
 
 def test_a_repeat_holds_what_the_events_said(linear):
     repeat = measure_repeat(FakeSession(EVENTS), linear, PLAN, 1)
@@ -150,10 +170,17 @@ def test_a_repeat_holds_what_the_events_said(linear):
     assert (repeat.peak_memory_bytes, repeat.memory_before_bytes) == (None, None)
 
 
+@pytest.mark.parametrize(("rate_hz", "period_s"), [(0.0, 0.0), (20.0, 0.05)])
+def test_a_rate_is_asked_for_as_the_time_between_two_inferences(linear, rate_hz, period_s):
+    session = FakeSession(EVENTS)
+    measure_repeat(session, linear, dataclasses.replace(PLAN, rate_hz=rate_hz), 1)
+    assert session.specs[0]["period_s"] == period_s
+
+
 def test_a_repeat_asks_for_its_share_of_the_plan(linear):
     session = FakeSession(EVENTS)
     measure_repeat(session, linear, BenchPlan(threads=2, seed=5), 0)
-    spec = session.specs[0]
+    spec = session.specs[-1]
     assert spec["min_duration_s"] == pytest.approx(10 / 3)
     assert (spec["min_runs"], spec["max_duration_s"], spec["warmup_s"]) == (44, 20.0, 1.0)
     assert (spec["threads"], spec["seed"], spec["sha"]) == (2, 5, linear.sha256)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.measuring.latency import SAMPLES_NEEDED, count_outliers, latency_stats, percentile_s
+from edgeprune.measuring.latency import SAMPLES_NEEDED, count_outliers, latency_stats, minute_medians_s, percentile_s
 from edgeprune.values.plan import BenchPlan
 
 PLAN = BenchPlan(min_runs=12, repeats=2)
@@ -88,3 +88,19 @@ def test_statistics_scale_with_the_samples(repeat, groups, factor):
         assert getattr(scaled, name) == pytest.approx(factor * getattr(plain, name))
     assert scaled.p50_ci_s == pytest.approx([factor * end for end in plain.p50_ci_s], rel=1e-6)
     assert scaled.cv_ratio == pytest.approx(plain.cv_ratio, abs=1e-9)
+
+
+def test_minutes_are_counted_by_the_samples_and_only_full_ones_count():
+    assert minute_medians_s(np.array([20e9] * 3 + [30e9] * 3)) == pytest.approx([20.0, 30.0])
+    assert minute_medians_s(np.full(50, 1e9)) == []
+
+
+def test_at_a_rate_minutes_are_counted_by_the_rate():
+    assert minute_medians_s(np.array([1e6] * 60 + [2e6] * 60), rate_hz=1.0) == [1e-3, 2e-3]
+
+
+def test_each_repeat_has_its_median_and_percentiles_have_bounds(repeat):
+    stats = latency_stats([repeat([1000] * 40), repeat([3000] * 40, 1)])
+    assert stats.repeat_p50_s == pytest.approx((1e-6, 3e-6))
+    assert (stats.p90_bound_s, stats.p95_bound_s, stats.minute_p50_s) == (3e-6, None, ())
+    assert (stats.first_load_s, stats.warm_load_s) == (None, None)

@@ -168,3 +168,25 @@ def test_evidence_in_words(repeat):
         "governor": "performance", "clock": "1.50 to 1.50 GHz", "temperature": "50.0 to 61.2 °C", "throttling": "none",
         "load_by_others": "0.50 processors", "waited": "0.0 %",
     }  # fmt: skip
+
+
+def test_a_latency_that_drifts_from_minute_to_minute_is_unstable(repeat):
+    plan = BenchPlan(min_runs=12, repeats=1)
+    slower = [1.0e9] * 70 + [1.15e9] * 60
+    verdict = judge(plan, [repeat(slower)])
+    assert verdict.name == "unstable"
+    assert "minutes" in verdict.reason
+    assert judge(plan, [repeat([1.0e9] * 70 + [1.05e9] * 60)]).name == "ok"
+
+
+def test_a_rate_that_the_board_cannot_keep_is_inconclusive(repeat):
+    plan = dataclasses.replace(PLAN, rate_hz=1000.0)
+    verdict = judge(plan, [repeat(steady(index, 1.1e6), index) for index in range(2)])
+    assert verdict.name == "inconclusive"
+    assert "cannot keep 1000 inferences a second" in verdict.reason
+    assert judge(plan, [repeat(steady(index, 0.5e6), index) for index in range(2)]).name == "ok"
+
+
+def test_clocks_may_fall_while_a_board_idles_between_inferences(repeat):
+    idle = both(repeat, clocks_hz={"0": 0.6e9})
+    assert judge(dataclasses.replace(PLAN, rate_hz=10.0), idle).name == "ok"

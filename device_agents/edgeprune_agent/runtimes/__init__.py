@@ -1,4 +1,4 @@
-"""Inference runtimes, each behind the same two functions: `describe()` and `open_model(path, threads)`.
+"""Inference runtimes, each behind the same three functions: `describe`, `open_model` and `profile`.
 
 A module here imports its runtime inside its functions only, so that the agent runs on boards that lack it.
 """
@@ -24,6 +24,10 @@ _PROBE_S = 120.0
 
 class Rejected(Exception):
     """A runtime does not take a model file or its inputs."""
+
+
+class NoProfile(Exception):
+    """A runtime cannot tell how long each node takes."""
 
 
 def load(name: str) -> Any:

@@ -2,9 +2,9 @@
 
 import importlib
 import os
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from edgeprune_agent.runtimes import Rejected
+from edgeprune_agent.runtimes import NoProfile, Rejected
 
 PACKAGES = ("ai_edge_litert", "tflite_runtime")
 
@@ -31,31 +31,54 @@ def describe() -> Dict[str, Any]:
     return {"name": "litert", "version": version, "providers": ["XNNPACK", "CPU"], "reason": ""}
 
 
-def open_model(path: str, threads: int) -> "TfliteModel":
+def open_model(
+    path: str, threads: int, provider: str = "auto", strict: bool = False, engines: Optional[str] = None
+) -> "TfliteModel":
     """Make an interpreter with its tensors allocated.
 
     Args:
         path: A TFLite file.
         threads: Of the kernels.
+        provider: "CPU" for the built-in kernels alone; "auto" is "XNNPACK", which takes the nodes that it knows.
+        strict: Refuse a model of which XNNPACK takes nothing.
+        engines: Not used: nothing is built.
 
     Returns:
         A model that can run.
 
     Raises:
-        Rejected: The interpreter does not take the file.
+        Rejected: The interpreter does not take the file, or has not that provider.
     """
-    interpreter_class = _find()[1].Interpreter
+    del engines
+    module = _find()[1]
+    if provider not in ("auto", "CPU", "XNNPACK"):
+        raise Rejected("this interpreter has no provider {}, only XNNPACK and CPU".format(provider))
+    options = {}
+    if provider == "CPU":
+        options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     if not os.access(path, os.R_OK):
         raise Rejected("{} cannot be read".format(path))
     try:
-        interpreter = interpreter_class(model_path=path, num_threads=threads)
+        interpreter = module.Interpreter(model_path=path, num_threads=threads, **options)
         for detail in interpreter.get_input_details():
             if min(_shape(detail), default=1) < 0:
                 interpreter.resize_tensor_input(detail["index"], [1 if n < 0 else n for n in _shape(detail)])
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise Rejected(str(error)) from error
-    return TfliteModel(interpreter)
+    model = TfliteModel(interpreter)
+    if strict and provider == "XNNPACK" and "XNNPACK" not in model.providers:
+        raise Rejected("XNNPACK takes no node of it")
+    return model
+
+
+def profile(path: str, runs: int, draw: Callable[[Any], Any], **how: Any) -> List[Dict[str, Any]]:
+    """Raise: the Python interpreter gives no time per node.
+
+    Raises:
+        NoProfile: Always.
+    """
+    raise NoProfile("the interpreter's Python interface gives no time per operator")
 
 
 def _shape(detail: Dict[str, Any]) -> List[int]:
