@@ -160,9 +160,7 @@ def _make(name: str, mode: str, image: Image) -> Board:
     for path in parts.folder.iterdir():  # of a making that was ended in its midst
         path.unlink()
     keys.make_keys(parts.folder)
-    run([
-        "qemu-img", "create", "-q", "-f", "qcow2", "-b", image.disk, "-F", "raw", parts.disk,
-    ])  # fmt: skip
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", image.disk, "-F", "raw", parts.disk])
     parts.ramdisk.write_bytes(image.ramdisk.read_bytes() + keys.seed(parts.folder))
     run(machine.describe_command(mode, parts.device_tree))
     run(["fdtput", "-t", "s", parts.device_tree, "/", "model", machine.model(mode)])
