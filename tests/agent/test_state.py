@@ -11,6 +11,9 @@ from edgeprune_agent.sampler import Sampler
 
 from edgeprune.devices.replies import read_state
 
+# Other tests bring a library that warns of any fork; a board's worker has no threads when it forks.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 STAT = "cpu  100 5 20 1000 7 3 2 50 0 0\ncpu0 50 5 10 500 7 3 2 25 0 0\ncpu1 50 0 10 500 0 0 0 25 0 0\nintr 1\n"
 RASPBERRY_PI = {
     "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",

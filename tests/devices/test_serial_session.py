@@ -122,7 +122,8 @@ def test_two_at_one_port_are_refused(board):
 
 
 def test_an_agent_that_is_there_is_not_typed_again(board):
-    with connect(board.address()):
+    with connect(board.address()) as session:
+        assert session.info  # by then the agent's second part is there, too
         first = board.stats()[0]["carried"]
     with connect(board.address()):
         assert board.stats()[0]["carried"] - first < 4000
