@@ -151,20 +151,22 @@ class Bench:
             self.tally.lost_measurements += any(a != b for a, b in pairs)
 
     def _measured(self, session, artifact):
-        events = []
         run = session.run
 
         def recorded(spec, on_event, deadline_s):
+            events = []
+
             def hear(event):
                 events.append(event)
                 on_event(event)
 
-            return run(spec, hear, deadline_s)
+            end = run(spec, hear, deadline_s)
+            self._runs[events[0]["run"]] = events
+            return end
 
         session.run = recorded
         repeat = measure_repeat(session, artifact, PLAN, 0)
         session.run = run
-        self._runs[events[0]["run"]] = events
         return lambda a: summarise(a, PLAN, [repeat], device=self.board.name, info=session.info)
 
     def _install(self, session, artifact, reached):
