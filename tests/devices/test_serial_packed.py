@@ -33,6 +33,7 @@ def test_a_pruned_model_crosses_a_slow_line_packed(tmp_path, model):
     heard = []
     try:
         with connect(board.address()) as session:
+            assert session.info  # by then the agent's second part is there, too
             before = board.stats()[0]["carried"]
             send(session, model, heard.append)
             carried = board.stats()[0]["carried"] - before
