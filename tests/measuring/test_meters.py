@@ -596,7 +596,6 @@ def test_from_the_instruments_bytes_to_the_energy_it_is_the_truth(fake, kind, op
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="known defect: a loss in the middle of a load is not refused", strict=False)
 def test_a_ppk2_that_loses_samples_gives_no_energy_and_says_so(model):
     m, _ = energy_through(lambda power: FakePpk2(power, lose=930), "ppk2", model)
     assert m.energy is None
