@@ -1,5 +1,6 @@
 """What tests of several areas share: a small real project, trained once."""
 
+import dataclasses
 import logging
 import shutil
 import signal
@@ -101,8 +102,42 @@ def trained_project(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def tell_runtimes(tmp_path_factory):
+    """Tells an agent's folder what another agent found out about the runtimes here, which takes a while."""
+    from edgeprune.devices import connect
+
+    known = tmp_path_factory.mktemp("known") / "agent"
+    with connect(f"local://?root={known}") as opened:
+        assert opened.info.runtimes
+    found = (known / "runtimes.json").read_text("utf-8")
+
+    def tell(root):
+        root.mkdir(0o700)
+        (root / "runtimes.json").write_text(found.replace(str(known), str(root)), "utf-8")
+
+    return tell
+
+
+@pytest.fixture(scope="session")
+def brief():
+    """The plan "quick", but of a moment: for claims about anything but the numbers."""
+    from edgeprune.values.plan import PLANS
+
+    return dataclasses.replace(PLANS["quick"], warmup_s=0.05, min_duration_s=0.3)
+
+
 @pytest.fixture
-def project(trained_project, tmp_path, monkeypatch):
+def quick_is_brief(brief, monkeypatch):
+    """Whatever measures in this process by the plan "quick" measures for a moment."""
+    from edgeprune.values.plan import PLANS
+
+    monkeypatch.setitem(PLANS, "quick", brief)
+
+
+@pytest.fixture
+def project(trained_project, tell_runtimes, tmp_path, monkeypatch):
     """A project of the test's own, and an agent root of its own."""
+    tell_runtimes(tmp_path / "board")
     monkeypatch.setenv("EDGEPRUNE_AGENT_ROOT", str(tmp_path / "board"))
     return shutil.copytree(trained_project, tmp_path / "stripes")

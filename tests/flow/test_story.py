@@ -1,7 +1,7 @@
 """The whole story on the real agent: measured, chosen, installed, resumed, rolled back."""
 
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +15,7 @@ from edgeprune.devices import connect, resolve
 from edgeprune.errors import ChoiceError
 from edgeprune.flow import Goal
 from edgeprune.store import RunStore
+from edgeprune.values.plan import PLANS
 
 
 def goal_of(folder, **overrides):
@@ -39,15 +40,15 @@ def samples(folder):
 
 
 @pytest.fixture(scope="module")
-def deployed(trained_project, tmp_path_factory):
+def deployed(trained_project, tell_runtimes, brief, tmp_path_factory):
     """A project that was deployed once; its tests only read."""
-    import shutil
-
     base = tmp_path_factory.mktemp("story")
-    os.environ["EDGEPRUNE_AGENT_ROOT"] = str(base / "board")
+    tell_runtimes(base / "board")
     folder = shutil.copytree(trained_project, base / "stripes")
-    yield folder, run_story(folder)
-    del os.environ["EDGEPRUNE_AGENT_ROOT"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEPRUNE_AGENT_ROOT", str(base / "board"))
+        patch.setitem(PLANS, "quick", brief)
+        yield folder, run_story(folder)
 
 
 def test_winner_is_installed_and_healthy(deployed):
