@@ -1,6 +1,7 @@
 """What tests of several areas share: a small real project, trained once."""
 
 import dataclasses
+import functools
 import logging
 import shutil
 import signal
@@ -94,7 +95,18 @@ def write_project(folder):
 
 
 @pytest.fixture(scope="session")
-def trained_project(tmp_path_factory):
+def torchlib_is_read_once():
+    """torch.onnx compiles its five hundred operators anew for every export: half of the time of a small one."""
+    from torch.onnx._internal.exporter import _registration
+
+    library = _registration.onnxscript_apis
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "get_torchlib_ops", functools.cache(library.get_torchlib_ops))
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained_project(torchlib_is_read_once, tmp_path_factory):
     """A project that no test may change."""
     folder = tmp_path_factory.mktemp("trained") / "stripes"
     folder.mkdir()

@@ -47,7 +47,7 @@ class TwoByTwo(nn.Module):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
+def one_thread(torchlib_is_read_once):
     torch.set_num_threads(1)
 
 
