@@ -80,6 +80,12 @@ def digit_net(digits):
 
 
 @pytest.fixture(scope="session")
+def digit_exporter(digit_net, digits):
+    """Converts the network once for all specs."""
+    return Exporter(digit_net, example_inputs=(torch.zeros(1, 1, 8, 8),), calibration=digits[0])
+
+
+@pytest.fixture(scope="session")
 def artifacts(digit_net, digits, tmp_path_factory):
     """Every format in every precision, by (format, precision)."""
     specs = [ExportSpec(format=format_name, precision=precision) for format_name, precision in WAYS]
