@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gc
 import logging
 import shutil
 import signal
@@ -18,6 +19,12 @@ logging.getLogger("torch.__trace").propagate = False
 # A shell starts what it puts in the background deaf to Ctrl-C, and our children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    # What the imports left stays to the end; unfrozen, every full collection would walk over torch and all the rest.
+    gc.freeze()
+
 
 MODEL = """
     from torch import nn
