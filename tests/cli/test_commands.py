@@ -169,6 +169,7 @@ def test_monitor_prints_a_line_for_each_reading(tmp_path):
     assert header.split()[:4] == ["time", "hottest", "clock", "busy"]
     assert len(rows) == 2
     assert all(f" of {os.cpu_count()}" in row for row in rows)
+    assert done.stderr.splitlines() == ["power: no meter is read"]
 
 
 def test_monitor_prints_one_document(tmp_path):
@@ -176,4 +177,4 @@ def test_monitor_prints_one_document(tmp_path):
     done = edgeprune("monitor", "--json", "--interval", "0.05s", cwd=tmp_path, **root)
     (reading,) = json.loads(done.stdout)["readings"]
     assert reading["state"]["cpus"] == os.cpu_count()
-    assert reading["power_w"] is None
+    assert (reading["power_w"], reading["power_missing"]) == (None, "no meter is read")
