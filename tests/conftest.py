@@ -21,8 +21,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_finish():
-    # What the imports left stays to the end; unfrozen, every full collection would walk over torch and all the rest.
+@pytest.fixture(scope="module", autouse=True)
+def light_heap():
+    """What imports left stays to the end; unfrozen, every full collection would walk over torch and all the rest."""
+    gc.collect()
     gc.freeze()
 
 

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from edgeprune import config, deploying, flow
+from edgeprune.cli.app import app
 from edgeprune.devices import connect, resolve
 from edgeprune.errors import ChoiceError
 from edgeprune.flow import Goal
@@ -111,12 +113,13 @@ def test_goal_that_nothing_reaches_names_the_nearest_miss(deployed):
         flow.choose_again(loaded, goal, None)
 
 
-def test_accuracy_that_nothing_reaches_is_exit_1(deployed):
+def test_accuracy_that_nothing_reaches_is_exit_1(deployed, monkeypatch, capfd):
     folder, _ = deployed
-    command = [sys.executable, "-m", "edgeprune", "choose", "--min-accuracy", "100.5%", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["error"]["type"] == "ChoiceError"
+    monkeypatch.chdir(folder)
+    capfd.readouterr()
+    done = CliRunner().invoke(app, ["choose", "--min-accuracy", "100.5%", "--json"])
+    assert done.exit_code == 1
+    assert json.loads(capfd.readouterr().out)["error"]["type"] == "ChoiceError"
 
 
 @pytest.mark.parametrize(
