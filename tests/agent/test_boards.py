@@ -111,7 +111,7 @@ def test_runtimes_are_probed_once_per_installed_version(tmp_path, probes, monkey
     first = described(tmp_path, PC)["runtimes"]
     assert described(tmp_path, PC)["runtimes"] == first
     assert sorted(probes) == sorted(runtimes.OF_WHEELS)
-    monkeypatch.setattr(runtimes, "stamp", lambda name, root: ["installed anew"])
+    monkeypatch.setattr(runtimes, "stamp", lambda name, root: ["installed anew", [None]])
     described(tmp_path, PC)
     assert len(probes) == 2 * len(runtimes.OF_WHEELS)
 
