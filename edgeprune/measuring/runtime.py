@@ -119,6 +119,8 @@ def _translate(failure: Mapping[str, str], subject: str, board: str, runtime: st
             )
         case "NoProfile":
             return UsageError(f"{runtime} cannot profile {subject}: {said}.", "Profile the model as ONNX.")
+        case "NoMarker":
+            return DeviceError(f"{board}: {said}.", "See to the meter's option marker=gpiochip0:17, or leave it out.")
         case "BadInputs":
             return DataError(f"{subject} does not take these inputs: {said}.", "Give what the model was exported for.")
         case "BadOutputs":

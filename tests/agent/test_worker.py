@@ -21,7 +21,7 @@ LATENCY = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.02, "warmup_runs": 5,
     "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "period_s": 0, "provider": "auto", "strict": False,
     "state_period_s": 0.05,
-    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None,
+    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None, "marker": None,
 }  # fmt: skip
 FOOTPRINT = {
     "kind": "footprint", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "provider": "CPU", "strict": False,
