@@ -101,12 +101,13 @@ _SPECS: Dict[str, Dict[str, Check]] = {
     ),
     "layers": dict(_CHOSEN, runs=_whole(1, 50), seed=_whole(0, 2**32 - 1)),
     "footprint": dict(_CHOSEN, runs=_whole(1, 10**6), seed=_whole(0, 2**32 - 1)),
-    "infer": dict(_MODEL, inputs=_name("sha")),
+    "infer": dict(_MODEL, provider=_provider, inputs=_name("sha")),
     "check": {
         "model": _name("model"),
         "release": _optional(_name("release")),
         "runtime": _one_of(RUNTIMES),
         "threads": _whole(1, 256),
+        "provider": _provider,
     },
 }
 

@@ -260,7 +260,7 @@ def test_output_is_a_path_once_there_is_one(agent, keep, quick):
     wait_for_end(runs, run)
     with pytest.raises(AgentError, match="has no outputs"):
         runs.output(run)
-    spec = {name: quick[name] for name in ("sha", "format", "runtime", "threads")}
+    spec = {name: quick[name] for name in ("sha", "format", "runtime", "threads", "provider")}
     inputs = keep(save({"input_0": board_models.weights()}))
     run = runs.start(dict(spec, kind="infer", inputs=inputs), key(2))
     wait_for_end(runs, run)

@@ -28,7 +28,7 @@ FOOTPRINT = {
     "runs": 3, "seed": 0,
 }  # fmt: skip
 LAYERS = dict(FOOTPRINT, kind="layers")
-INFER = {"kind": "infer", "format": "onnx", "runtime": "onnxruntime", "threads": 1}
+INFER = {"kind": "infer", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "provider": "auto"}
 RUN = "0" * 26
 
 
@@ -248,7 +248,7 @@ def stage(root, keep, tmp_path):
     return build
 
 
-CHECK = {"kind": "check", "model": "net", "release": None, "runtime": "onnxruntime", "threads": 1}
+CHECK = {"kind": "check", "model": "net", "release": None, "runtime": "onnxruntime", "threads": 1, "provider": "auto"}
 
 
 def test_a_release_that_gives_its_golden_outputs_passes_and_notes_when(work, stage):
