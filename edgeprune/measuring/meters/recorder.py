@@ -23,6 +23,7 @@ class Recorder:
         self._meter = meter
         self._times, self._values = array("q"), array("q")
         self._dropped, self._flags = 0, frozenset[str]()
+        self._edges: tuple[tuple[int, int], ...] | None = None
         self._failure: EdgePruneError | None = None
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._record, name="edgeprune-meter", daemon=True)
@@ -44,9 +45,9 @@ class Recorder:
         if self._failure is not None:
             raise self._failure
         with self._lock:
-            taken = MeterReadings(self._times, self._values, self._dropped, self._flags)
+            taken = MeterReadings(self._times, self._values, self._dropped, self._flags, self._edges)
             self._times, self._values = array("q"), array("q")
-            self._dropped, self._flags = 0, frozenset()
+            self._dropped, self._flags, self._edges = 0, frozenset(), None
         return taken
 
     def stop(self) -> MeterReadings:
@@ -82,3 +83,5 @@ class Recorder:
             self._values.extend(readings.values)
             self._dropped += readings.dropped
             self._flags |= readings.flags
+            if readings.edges is not None:
+                self._edges = (self._edges or ()) + readings.edges
