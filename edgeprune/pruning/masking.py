@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from functools import partial
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from edgeprune.pruning.capture import Captured
+from edgeprune.pruning.capture import Captured, copied_inputs
 from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import op_name
@@ -49,7 +48,7 @@ class MaskedNetwork:
             Output tensors, in order.
         """
         program = self._captured.program
-        given = iter(tree_leaves(deepcopy(tuple(inputs))))
+        given = iter(tree_leaves(copied_inputs(inputs)))
         sources: list[Callable[[], Any]] = []
         for spec in program.graph_signature.input_specs:
             name = spec.arg.name

@@ -25,8 +25,9 @@ class Perturbed(Mapping[str, Tensor]):
 
     `plain` are the tensors as they were.
 
-    Vectors, of which there are many, are scaled all at once. Other tensors are computed when they are asked for, always
-    with the same factors: they are used one after the other, and need not all be in memory a second time.
+    Vectors, of which there are many, are scaled all at once. Other tensors count as matrices of their first dimension
+    by all others. They are computed when they are asked for, always with the same factors: they are used one after the
+    other, and need not all be in memory a second time.
 
     Args:
         state: Parameters and buffers by name; what is no float stays as it is.
@@ -39,14 +40,14 @@ class Perturbed(Mapping[str, Tensor]):
         self._found = _vectors({key: tensor for key, tensor in floats.items() if tensor.dim() == 1}, generator)
         arrays = {key: tensor for key, tensor in floats.items() if tensor.dim() > 1}
         self._factors = _factors(arrays, generator)
-        self._holed = {key for key, tensor in arrays.items() if not tensor.numpy().all()}  # torch counts more slowly
+        self._holed = {key for key, tensor in arrays.items() if _may_lack_a_slice(tensor)}
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self.plain[name]
         key = id(tensor)
         if key not in self._factors:
             return self._found.get(key, tensor)
-        return self._scaled(key, tensor.detach(), self._factors[key])
+        return self._scaled(key, tensor.detach(), *self._factors[key])
 
     def cut(self, name: str, kept: Mapping[int, Tensor], part: Tensor | None = None) -> Tensor:
         """Return a part of a tensor: the same as cutting it afterwards, with less to multiply.
@@ -63,19 +64,17 @@ class Perturbed(Mapping[str, Tensor]):
         if key not in self._factors:
             return selected(self[name], kept)
         part = (selected(self.plain[name], kept) if part is None else part).detach()
-        factors = self._factors[key]
-        sides = {dim: factor.index_select(0, kept[dim]) if dim in kept else factor for dim, factor in factors.items()}
-        return self._scaled(key, part, sides)
+        rows, columns = self._factors[key]
+        if 0 in kept:
+            rows = rows.index_select(0, kept[0])
+        columns = selected(columns, {dim - 1: indices for dim, indices in kept.items() if dim})
+        return self._scaled(key, part, rows, columns)
 
-    def _scaled(self, key: int, tensor: Tensor, factors: Mapping[int, Tensor]) -> Tensor:
-        scales = list(factors.values())
-        if tensor.dim() > 3:  # of a kernel, the product of the factors is much smaller than the tensor
-            scales = [math.prod(scales[1:], start=scales[0])]
-        holed = key in self._holed
-        scaled = tensor.masked_fill(tensor == 0, _FILL).mul_(scales[0]) if holed else tensor * scales[0]
-        for scale in scales[1:]:
-            scaled *= scale
-        return scaled
+    def _scaled(self, key: int, tensor: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        matrix = tensor.flatten(1)  # which torch multiplies much faster than kernels of a few entries
+        if key in self._holed:
+            matrix = matrix.masked_fill(matrix == 0, _FILL)
+        return (matrix * columns.flatten()).mul_(rows).view(tensor.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.plain)
@@ -95,21 +94,24 @@ def _vectors(found: Mapping[int, Tensor], generator: torch.Generator) -> dict[in
     return scaled
 
 
-def _factors(arrays: Mapping[int, Tensor], generator: torch.Generator) -> dict[int, dict[int, Tensor]]:
-    """Return for each tensor, and each dimension of it that is scaled, a vector that broadcasts along the others."""
-    scaled = {key: _scaled_dims(tensor.shape) for key, tensor in arrays.items()}
-    lengths = [arrays[key].shape[dim] for key, dims in scaled.items() for dim in dims]
+def _factors(arrays: Mapping[int, Tensor], generator: torch.Generator) -> dict[int, tuple[Tensor, Tensor]]:
+    """Return for each tensor a factor for each of its rows, shape (rows, 1), and for each entry of a row."""
+    shapes = [tensor.shape for tensor in arrays.values()]
+    lengths = [length for shape in shapes for length in (shape[0], math.prod(shape[1:]))]
     drawn = iter(torch.split(torch.rand(sum(lengths), generator=generator) + 0.5, lengths))
     return {
-        key: {dim: next(drawn).view(-1, *[1] * (arrays[key].dim() - 1 - dim)) for dim in dims}
-        for key, dims in scaled.items()
+        key: (next(drawn).unsqueeze(1), next(drawn).view(shape[1:])) for key, shape in zip(arrays, shapes, strict=True)
     }
 
 
-def _scaled_dims(shape: Sequence[int]) -> list[int]:
-    # Of a kernel the two that have channels.
-    longer = [dim for dim, length in enumerate(shape) if length != 1]
-    return longer[: 3 if len(shape) < 4 else 2] or [0]
+def _may_lack_a_slice(tensor: Tensor) -> bool:
+    """Return whether some slice of a tensor, along any dimension, may be all zero, and so hide that it is cut wrong.
+
+    Each has an entry in the first row or in the first column; single zeros elsewhere hide nothing.
+    """
+    array = tensor.numpy()
+    first_of_each = (slice(None), *[slice(1)] * (array.ndim - 1))
+    return not (array[:1].all() and array[first_of_each].all())
 
 
 def selected(tensor: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
@@ -150,7 +152,7 @@ def random_like(inputs: Sequence[Any], generator: torch.Generator) -> tuple[Any,
 
 
 def smaller(inputs: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Return inputs with large images cut to about a quarter of their height and width.
+    """Return inputs with large images cut to about an eighth of their height and width.
 
     Args:
         inputs: Any inputs; images have the shape (N, C, H, W).
@@ -165,7 +167,7 @@ def smaller(inputs: Sequence[Any]) -> tuple[Any, ...] | None:
     def cut(value: Tensor) -> Tensor:
         if value.dim() != 4:
             return value
-        height, width = (_STEP * math.ceil(length / 4 / _STEP) for length in value.shape[2:])
+        height, width = (_STEP * math.ceil(length / 8 / _STEP) for length in value.shape[2:])
         return value[..., :height, :width].contiguous()
 
     found: tuple[Any, ...] = tree_map_only(Tensor, cut, tuple(inputs))
