@@ -79,10 +79,9 @@ def _collect(module: nn.Module, prefix: str, parameters: dict[str, Tensor], buff
             for name, tensor in held.items():
                 if tensor is not None:
                     found[prefix + name] = tensor
-    if module._modules:
-        for name, child in module._modules.items():
-            if child is not None:
-                _collect(child, f"{prefix}{name}.", parameters, buffers)
+    for name, child in module._modules.items():
+        if child is not None and (child._parameters or child._buffers or child._modules):
+            _collect(child, f"{prefix}{name}.", parameters, buffers)
 
 
 def modules_of(model: nn.Module, *, again: bool = False) -> dict[str, nn.Module]:

@@ -120,6 +120,7 @@ class _Kept:
     def __init__(self, gone: NDArray[np.bool_]) -> None:
         self._gone = gone
         self._found: dict[int, tuple[Ids, Tensor | None]] = {}
+        self._indices: dict[int, Tensor] = {}
 
     def losing(self, labels: Labels) -> list[int]:
         """Return the dimensions of a tensor that lose some of their indices."""
@@ -132,6 +133,16 @@ class _Kept:
             kept = ~self._gone[ids]
             found = self._found[id(ids)] = ids, None if kept.all() else torch.from_numpy(kept)
         return found[1]  # kept with the ids, so that no other vector gets their address
+
+    def indices(self, ids: Ids) -> Tensor | None:
+        """Return which of the ids are kept, ascending; None if all or none are."""
+        mask = self.mask(ids)
+        if mask is None:
+            return None
+        if id(ids) not in self._indices:
+            self._indices[id(ids)] = mask.nonzero().ravel()
+        found = self._indices[id(ids)]
+        return found if len(found) else None
 
 
 class Keeps(Sequence[Any]):
@@ -171,8 +182,7 @@ class Keeps(Sequence[Any]):
         if key not in self._along:
             labels = self._labels[position]
             alone = isinstance(labels, Labels) and self._kept.losing(labels) == [axis]
-            mask = self._kept.mask(labels.axes[axis]) if alone else None
-            self._along[key] = None if mask is None or not mask.any() else mask.nonzero().ravel()
+            self._along[key] = self._kept.indices(labels.axes[axis]) if alone else None
         return self._along[key]
 
     def _mask(self, labels: Any) -> Any:

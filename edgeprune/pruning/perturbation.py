@@ -60,10 +60,11 @@ class Perturbed(Mapping[str, Tensor]):
         Returns:
             The part.
         """
-        key = id(self.plain[name])
+        tensor = self.plain[name]
+        key = id(tensor)
         if key not in self._factors:
-            return selected(self[name], kept)
-        part = (selected(self.plain[name], kept) if part is None else part).detach()
+            return selected(self._found.get(key, tensor), kept)
+        part = (selected(tensor, kept) if part is None else part).detach()
         rows, columns = self._factors[key]
         if 0 in kept:
             rows = rows.index_select(0, kept[0])
@@ -124,8 +125,8 @@ def selected(tensor: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
     Returns:
         A new tensor, contiguous; the tensor itself if nothing is cut.
     """
-    for dim, indices in kept.items():
-        tensor = tensor.index_select(dim, indices.to(tensor.device))
+    for dim in sorted(kept):  # whole rows first: they are copied as they lie, and leave less to pick from
+        tensor = tensor.index_select(dim, kept[dim].to(tensor.device))
     return tensor.contiguous()
 
 
