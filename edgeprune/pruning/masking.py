@@ -86,7 +86,7 @@ class MaskedNetwork:
         """Return whether some channels of an argument are removed."""
         if isinstance(labels, list):
             return any(self._loses(each) for each in labels)
-        return labels is not None and bool(self._kept.losing(labels))
+        return labels is not None and any(self._kept.mask(ids) is not None for ids in labels.axes.values())
 
     def _masked_call(self, name: str, rule: Rule, call: Call, keep: Keeps, *given: Any, **keywords: Any) -> Any:
         arguments = list(given)
