@@ -93,6 +93,8 @@ def _skipping(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: Any
     # position, such as that of squeeze-and-excitation: picking columns of the weight takes longer than multiplying all.
     x, weight = arguments[:2]
     axis = x.dim() - weight.dim() + 1
+    if weight.shape[1] == 1 < x.shape[axis]:
+        return op(*arguments, **keywords)  # depthwise: it sums over no channels, and there is nothing to mask
     if keywords or x.numel() == x.shape[axis]:
         return None
     return skip_masked(op, arguments, axis, keep.along(0, axis))
