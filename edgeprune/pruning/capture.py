@@ -79,10 +79,9 @@ def _collect(module: nn.Module, prefix: str, parameters: dict[str, Tensor], buff
             for name, tensor in held.items():
                 if tensor is not None:
                     found[prefix + name] = tensor
-    if module._modules:
-        for name, child in module._modules.items():
-            if child is not None:
-                _collect(child, f"{prefix}{name}.", parameters, buffers)
+    for name, child in module._modules.items():
+        if child is not None and (child._parameters or child._buffers or child._modules):
+            _collect(child, f"{prefix}{name}.", parameters, buffers)
 
 
 def modules_of(model: nn.Module, *, again: bool = False) -> dict[str, nn.Module]:
@@ -161,8 +160,22 @@ def run(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
         Its output tensors, in order.
     """
     with torch.no_grad():
-        found = model(*deepcopy(tuple(inputs)))
+        found = model(*copied_inputs(inputs))
     return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+
+def copied_inputs(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a deep copy of a model's inputs.
+
+    Args:
+        inputs: Positional arguments of its forward.
+
+    Returns:
+        The copy; no tensor in it has a history.
+    """
+    # Tensors are cloned beforehand: `deepcopy` copies their storage by way of Python.
+    plain = [leaf for leaf in tree_leaves(tuple(inputs)) if type(leaf) is Tensor]
+    return deepcopy(tuple(inputs), {id(leaf): leaf.detach().clone() for leaf in plain})
 
 
 def run_with(model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:

@@ -24,6 +24,7 @@ from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.exclusion import excluded_by
 from edgeprune.pruning.groups import ChannelGroup, channel_groups
 from edgeprune.pruning.keeping import Recover
+from edgeprune.pruning.pausing import collector_paused
 from edgeprune.pruning.proof import DoesNotRun, NotMasked
 from edgeprune.pruning.reporting import group_report
 from edgeprune.pruning.result import GroupReport, ProofReport, PruneResult
@@ -181,13 +182,15 @@ def cut_channels(model: nn.Module, task: Task, ratio: float, widths: Mapping[str
         NotMasked: It computes something else than it should, and no group is in doubt.
     """
     captured = capture(model, task.inputs)
-    trace, groups = _groups(model, task, captured)
+    with collector_paused():
+        trace, groups = _groups(model, task, captured)
     rewrite = task.spec.rewrite
     while True:
         plan = _plan(trace, groups, task, ratio, widths)
         cutting = Cutting(model, captured, plan.selection, task.inputs, task.spec.seed)
         try:
-            return Step(plan, *cutting.in_place())
+            with collector_paused():
+                return Step(plan, *cutting.in_place())
         except (DoesNotRun, NotMasked) as error:
             if rewrite:
                 rewrite = False

@@ -46,7 +46,7 @@ def copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         own = type(value)
         if own in _IMMUTABLE:
             continue
-        if not value and own in _TABLES and name in _OWN:
+        if own in _TABLES and not value and name in _OWN:
             state[name] = own()
         else:
             state[name] = _copied_own(name, value, memo) if name in _OWN else _copied_value(value, memo)

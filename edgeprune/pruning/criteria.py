@@ -252,5 +252,5 @@ def per_channel(values: Tensor, place: Place) -> Scores:
     """
     others = [dim for dim in range(values.dim()) if dim != place.dim]
     along: Scores = (values.sum(others) if others else values).double().numpy()
-    scores: Scores = along[place.indices].sum(axis=1)
+    scores: Scores = along[place.indices].sum(axis=1) if place.indices.shape[1] > 1 else along[place.indices[:, 0]]
     return scores

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from functools import partial
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from edgeprune.pruning.capture import Captured
+from edgeprune.pruning.capture import Captured, copied_inputs
 from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import op_name
@@ -49,7 +48,7 @@ class MaskedNetwork:
             Output tensors, in order.
         """
         program = self._captured.program
-        given = iter(tree_leaves(deepcopy(tuple(inputs))))
+        given = iter(tree_leaves(copied_inputs(inputs)))
         sources: list[Callable[[], Any]] = []
         for spec in program.graph_signature.input_specs:
             name = spec.arg.name
@@ -87,7 +86,7 @@ class MaskedNetwork:
         """Return whether some channels of an argument are removed."""
         if isinstance(labels, list):
             return any(self._loses(each) for each in labels)
-        return labels is not None and bool(self._kept.losing(labels))
+        return labels is not None and any(self._kept.mask(ids) is not None for ids in labels.axes.values())
 
     def _masked_call(self, name: str, rule: Rule, call: Call, keep: Keeps, *given: Any, **keywords: Any) -> Any:
         arguments = list(given)
@@ -121,6 +120,7 @@ class _Kept:
     def __init__(self, gone: NDArray[np.bool_]) -> None:
         self._gone = gone
         self._found: dict[int, tuple[Ids, Tensor | None]] = {}
+        self._indices: dict[int, Tensor] = {}
 
     def losing(self, labels: Labels) -> list[int]:
         """Return the dimensions of a tensor that lose some of their indices."""
@@ -133,6 +133,16 @@ class _Kept:
             kept = ~self._gone[ids]
             found = self._found[id(ids)] = ids, None if kept.all() else torch.from_numpy(kept)
         return found[1]  # kept with the ids, so that no other vector gets their address
+
+    def indices(self, ids: Ids) -> Tensor | None:
+        """Return which of the ids are kept, ascending; None if all or none are."""
+        mask = self.mask(ids)
+        if mask is None:
+            return None
+        if id(ids) not in self._indices:
+            self._indices[id(ids)] = mask.nonzero().ravel()
+        found = self._indices[id(ids)]
+        return found if len(found) else None
 
 
 class Keeps(Sequence[Any]):
@@ -172,8 +182,7 @@ class Keeps(Sequence[Any]):
         if key not in self._along:
             labels = self._labels[position]
             alone = isinstance(labels, Labels) and self._kept.losing(labels) == [axis]
-            mask = self._kept.mask(labels.axes[axis]) if alone else None
-            self._along[key] = None if mask is None or not mask.any() else mask.nonzero().ravel()
+            self._along[key] = self._kept.indices(labels.axes[axis]) if alone else None
         return self._along[key]
 
     def _mask(self, labels: Any) -> Any:

@@ -50,6 +50,8 @@ def wrapped_call(node: Node) -> tuple[GraphModule, list[Any]] | None:
 
     torch.export puts what runs under `torch.no_grad()`, or with autocast turned off, into a graph of its own.
     """
+    if isinstance(node.target, OpOverload):
+        return None
     place = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}.get(op_name(node))
     if place is None or (place == 4 and node.args[2] is not False):
         return None

@@ -2,8 +2,8 @@
 
 Both are run with the network's own weights on the example inputs, and with perturbed weights on random inputs: an
 untrained head of zeros, a norm that scales by zero or a row of equal statistics would hide a wrong cut. Where one of
-these shows nothing, the other two pairings are run as well. Large random images have a quarter of the height and width
-of the example's where the network runs on these: which channels meet does not depend on the size.
+these shows nothing, the other two pairings are run as well. Large random images have about a quarter of the height and
+width of the example's where the network runs on these: which channels meet does not depend on the size.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def prune(
         )
     if result.model is model:  # nothing was removed
         result = replace(result, model=copied(model))
-    modes = {name: module.training for name, module in modules_of(model).items()}
+    modes = {name: module.training for name, module in modules_of(model).items()} if training else {}
     for name, module in modules_of(result.model).items():
         if module.training != (wanted := modes.get(name, model.training)):
             module.training = wanted

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
@@ -15,8 +14,7 @@ Call: TypeAlias = Callable[..., Any]
 """Computes a node's value from its arguments and keywords."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """One call of a graph.
 
     Attributes:
@@ -31,11 +29,11 @@ class _Step:
 
     node: Node
     call: Call
-    given: tuple[Any, ...]
-    single: tuple[tuple[int, Node], ...]
-    nested: tuple[tuple[int, Any], ...]
+    given: Sequence[Any]
+    single: Sequence[tuple[int, Node]]
+    nested: Sequence[tuple[int, Any]]
     keywords: Mapping[str, Any]
-    last: tuple[Node, ...]
+    last: Sequence[Node]
 
     def run(self, values: dict[Node, Any]) -> Any:
         arguments = list(self.given)
@@ -114,10 +112,14 @@ def _step(node: Node, call_of: Callable[[Node], Call], last: Sequence[Node]) -> 
     else:
         inner, given = wrapped
         call = Steps(inner, call_of).run
-    single = tuple([(position, value) for position, value in enumerate(given) if isinstance(value, Node)])
-    nested = tuple([(position, value) for position, value in enumerate(given) if isinstance(value, (list, tuple))])
+    single, nested = [], []
+    for position, value in enumerate(given):
+        if isinstance(value, Node):
+            single.append((position, value))
+        elif isinstance(value, (list, tuple)):
+            nested.append((position, value))
     keywords = {} if wrapped else node.kwargs
-    return _Step(node, call, tuple(given), single, nested, keywords, tuple(last))
+    return _Step(node, call, given, single, nested, keywords, last)
 
 
 def _last_uses(nodes: Sequence[Node]) -> dict[Node, list[Node]]:

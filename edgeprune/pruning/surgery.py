@@ -15,7 +15,6 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from edgeprune.errors import ModelError
 from edgeprune.pruning.bypass import remove
 from edgeprune.pruning.capture import canonical_names, copied, modules_of, tensors
-from edgeprune.pruning.classes import Ids
 from edgeprune.pruning.perturbation import Perturbed, selected
 from edgeprune.pruning.zeroing import checked_masks, zero_entries
 from edgeprune.values.recipe import PruneRecipe, Slice
@@ -92,24 +91,23 @@ def kept_indices(recipe: PruneRecipe) -> dict[tuple[str, int], list[int]]:
     return {spot: indices.tolist() for spot, indices in _kept(recipe).items()}
 
 
-def _kept(recipe: PruneRecipe) -> dict[tuple[str, int], Ids]:
+def _kept(recipe: PruneRecipe) -> dict[tuple[str, int], Tensor]:
     # The slices of a group mostly share what they keep: each such tuple is read once.
-    arrays: dict[int, Ids] = {}
+    indices: dict[int, Tensor] = {}
     slices: dict[tuple[str, int], list[Slice]] = {}
     for group in recipe.cuts:
         for slice_ in group.slices:
             slices.setdefault((slice_.tensor, slice_.dim), []).append(slice_)
-            if id(slice_.kept) not in arrays:
-                arrays[id(slice_.kept)] = np.array(slice_.kept, dtype=np.int64)
-    return {spot: _in_all([arrays[id(s.kept)] for s in found], found[0].size) for spot, found in slices.items()}
+            if id(slice_.kept) not in indices:
+                indices[id(slice_.kept)] = torch.from_numpy(np.array(slice_.kept, dtype=np.int64))
+    return {spot: _in_all([indices[id(s.kept)] for s in found], found[0].size) for spot, found in slices.items()}
 
 
-def _in_all(kept: list[Ids], size: int) -> Ids:
+def _in_all(kept: list[Tensor], size: int) -> Tensor:
     """Return the indices below `size` that are in each vector, ascending."""
     if len(kept) == 1:
         return kept[0]
-    times = np.bincount(np.concatenate(kept), minlength=size)
-    return np.flatnonzero(times == len(kept))
+    return torch.nonzero(torch.bincount(torch.cat(kept), minlength=size) == len(kept)).ravel()
 
 
 def _check(held: Mapping[str, Tensor], slice_: Slice) -> None:
@@ -135,7 +133,7 @@ def _check_attribute(modules: Mapping[str, nn.Module], name: str, attribute: str
         )
 
 
-def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], Ids]) -> None:
+def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
     """Slice each tensor once, and put it back under each of its names."""
     held = tensors(model)
     first = canonical_names(held)
@@ -148,15 +146,13 @@ def _slice_all(model: nn.Module, kept: Mapping[tuple[str, int], Ids]) -> None:
 def _sliced(
     first: Mapping[str, str],
     held: Mapping[str, Tensor],
-    kept: Mapping[tuple[str, int], Ids],
+    kept: Mapping[tuple[str, int], Tensor],
     parts: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     indices: dict[str, dict[int, Tensor]] = {}
     for (name, dim), left in kept.items():
         base = first[name]
-        places = indices.setdefault(base, {})
-        if dim not in places:  # else it is tied, and the same is cut under another name
-            places[dim] = torch.from_numpy(left)
+        indices.setdefault(base, {}).setdefault(dim, left)  # else it is tied, and cut alike under another name
     if isinstance(held, Perturbed):
         known = parts or {}
         return {base: held.cut(base, places, known.get(base)) for base, places in indices.items()}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from edgeprune.pruning.capture import Captured, modules_of, tensors
+from edgeprune.pruning.capture import Captured, modules_of
 from edgeprune.pruning.heads import attended
 from edgeprune.pruning.labels import Labels
 from edgeprune.pruning.nodes import op_name, shape_of, unlabelled, wrapped_call
@@ -32,13 +32,12 @@ def walk(model: nn.Module, captured: Captured, heads: str = "width") -> Trace:
         The trace.
     """
     trace = Trace(heads, attended(captured.program.graph) if heads == "whole" else frozenset())
-    state = tensors(model)
     owners = modules_of(model)
     for node in captured.program.graph.nodes:
         trace.enter(node)
         if node.op == "placeholder":
             name = captured.state.get(node.name)
-            trace.labels[node] = _placeholder(trace, node, name, state, owners)
+            trace.labels[node] = _placeholder(trace, node, name, owners)
         elif node.op == "output":
             _freeze_outputs(trace, node)
         else:
@@ -46,14 +45,12 @@ def walk(model: nn.Module, captured: Captured, heads: str = "width") -> Trace:
     return trace
 
 
-def _placeholder(
-    trace: Trace, node: Node, name: str | None, state: Mapping[str, Tensor], owners: Mapping[str, nn.Module]
-) -> Labels:
+def _placeholder(trace: Trace, node: Node, name: str | None, owners: Mapping[str, nn.Module]) -> Labels:
     if name is None or not node.users:
         return Labels(shape_of(node))
     trace.sources[node] = name
     if name not in trace.state:
-        shape = tuple(state[name].shape)
+        shape = shape_of(node)
         owner = name.rpartition(".")[0]
         module = owners.get(owner)
         trace.state[name] = _beside_weight(trace, owner, shape, module) or _fresh(trace, shape, module)
@@ -97,7 +94,8 @@ def _call(trace: Trace, node: Node) -> Any:
     if wrapped is not None:
         return _walk_inside(trace, *wrapped)
     rule = RULES.get(op_name(node))
-    arguments, keywords = _labelled(trace, node.args), _labelled(trace, node.kwargs)
+    arguments = _labelled(trace, node.args)
+    keywords = _labelled(trace, node.kwargs) if node.kwargs else {}
     if rule is not None:
         return rule.trace(trace, node, *arguments, **keywords)
     touched = [value for value in tree_leaves((arguments, keywords)) if isinstance(value, Labels) and value.axes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from copy import deepcopy
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 from pruning_architectures import Classifier, Dense, VisionTransformer
 from torch import nn
 
-from edgeprune.pruning.capture import copied, modules_of
+from edgeprune.pruning.capture import copied, copied_inputs, modules_of
 from edgeprune.pruning.copying import copied_module
+from edgeprune.pruning.pausing import collector_paused
 
 
 class Knotted(nn.Module):
@@ -92,3 +94,26 @@ def test_a_module_that_copies_itself_is_asked_and_known_copies_are_taken():
     assert copied_module(nn.Sequential(model[0]), {id(model[0]): model[0]})[0] is model[0]
     linear = nn.Linear(3, 2)
     assert copied(linear, {id(linear.weight): other}).weight is other
+
+
+def test_inputs_are_copied_with_what_holds_them():
+    given = (torch.randn(2, 3), {"mask": torch.ones(3), "names": ["a"]})
+    mine, rest = copied_inputs(given)
+    mine.zero_()
+    rest["mask"].zero_()
+    rest["names"].append("b")
+
+    assert bool(given[0].any()) and bool(given[1]["mask"].all()) and given[1]["names"] == ["a"]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_the_collector_pauses_and_is_then_as_it_was(running):
+    was = gc.isenabled()
+    try:
+        (gc.enable if running else gc.disable)()
+        with pytest.raises(ValueError, match="inside"), collector_paused():
+            assert not gc.isenabled()
+            raise ValueError("inside")
+        assert gc.isenabled() is running
+    finally:
+        (gc.enable if was else gc.disable)()

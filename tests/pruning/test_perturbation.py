@@ -35,6 +35,19 @@ def test_every_row_and_column_has_a_factor_of_its_own_and_no_entry_is_zero():
     assert torch.equal(state["weight"], state["weight"])
 
 
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_a_slice_of_zeros_is_filled_wherever_it_stands(dim):
+    tensor = torch.randn(5, 4, 3)
+    tensor.select(dim, 2).zero_()
+
+    assert bool((perturbed(weight=tensor)["weight"] != 0).all())
+    assert bool((perturbed(weight=tensor.transpose(0, 1))["weight"] != 0).all())
+
+
+def test_empty_tensors_stay_empty():
+    assert perturbed(weight=torch.zeros(0, 3), other=torch.zeros(3, 0))["weight"].shape == (0, 3)
+
+
 def test_tied_tensors_stay_tied_and_integers_stay_what_they_are():
     weight, count = torch.randn(3, 4), torch.tensor([1, 0, 2])
     state = perturbed(first=weight, second=weight, count=count, number=torch.tensor(2.0))

@@ -89,10 +89,14 @@ def _single(own: Ids, arriving: Ids) -> Ids:
 
 
 def _skipping(op: Any, arguments: list[Any], keywords: dict[str, Any], keep: Any) -> Any:
-    # Not for groups: there, the weight's second dimension is shorter than the input's.
-    if keywords:
+    # Not for groups: there, the weight's second dimension is shorter than the input's. And not for an input of one
+    # position, such as that of squeeze-and-excitation: picking columns of the weight takes longer than multiplying all.
+    x, weight = arguments[:2]
+    axis = x.dim() - weight.dim() + 1
+    if weight.shape[1] == 1 < x.shape[axis]:
+        return op(*arguments, **keywords)  # depthwise: it sums over no channels, and there is nothing to mask
+    if keywords or x.numel() == x.shape[axis]:
         return None
-    axis = arguments[0].dim() - arguments[1].dim() + 1
     return skip_masked(op, arguments, axis, keep.along(0, axis))
 
 
