@@ -36,6 +36,7 @@ class Channel:
         self._unsent = memoryview(wire.PREAMBLE)
         self._heard_at = self._spoke_at = time.monotonic()
         self.over, self.fault = False, ""
+        self._parted = False
 
     @property
     def waiting_bytes(self) -> int:
@@ -56,6 +57,11 @@ class Channel:
             The messages that came; none of it is more than the host said.
         """
         try:
+            if self._parted:
+                # Its last requests have been answered by now.
+                self._send()
+                self.over = True
+                return []
             readable = self._select(patience_s)
             messages = self._receive() if readable else []
             self._send()
@@ -100,7 +106,7 @@ class Channel:
         if frame.kind == wire.PING:
             self._link.signal(wire.PONG)
         elif frame.kind == wire.BYE:
-            self.over = True
+            self._parted = True
         elif frame.kind != wire.PONG:
             raise WireError(f"a frame of kind {frame.kind}")
         return None

@@ -159,9 +159,7 @@ class AgentClient:
             self.request("store.commit", {"sha": sha, "epoch": epoch}, STALLED_S * 2)
 
     def _credit(self, exchange: Exchange, received: int, sent: int) -> int:
-        message = exchange.receive(Deadline(STALLED_S))
-        if message.type == wire.ERR:
-            raise self._refused(message)
+        message = self._next(exchange, Deadline(STALLED_S))
         now, _ = self._read(lambda: wire.read_credit(message))
         if message.type != wire.CREDIT or not received <= now <= sent:
             raise ProtocolError(f"{self.name} acknowledged bytes that were not sent.", "Connect again.")
@@ -194,10 +192,13 @@ class AgentClient:
                     return
 
     def _event(self, exchange: Exchange, deadline: Deadline) -> Mapping[str, Any]:
+        return self._read(self._next(exchange, deadline).data)
+
+    def _next(self, exchange: Exchange, deadline: Deadline) -> Message:
         message = exchange.receive(deadline)
         if message.type == wire.ERR:
             raise self._refused(message)
-        return self._read(message.data)
+        return message
 
     def hold(self, epoch: int | None) -> None:
         """Renew a lease every few seconds from now on; None stops that."""
@@ -206,6 +207,20 @@ class AgentClient:
         else:
             data = {"op": "lease.renew", "epoch": epoch}
             self._connection.heartbeat = lambda number: wire.json_message(wire.REQ, number, data)
+
+    def release(self, epoch: int, deadline_s: float) -> None:
+        """Give the lease back, and say goodbye in the same breath where the link allows it.
+
+        Args:
+            epoch: Of the lease.
+            deadline_s: How long the answer may take.
+        """
+        deadline = Deadline(deadline_s)
+        with self._connection.begin() as exchange:
+            data = {"op": "lease.release", "epoch": epoch}
+            self._connection.post(wire.json_message(wire.REQ, exchange.number, data))
+            self._connection.part(deadline)
+            self._next(exchange, deadline)
 
     def close(self) -> None:
         """End the connection and the agent's process, not what runs on the board."""

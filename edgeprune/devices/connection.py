@@ -102,7 +102,7 @@ class Connection:
         self._wake = threading.Condition()
         self._failure: DeviceError | None = LinkClosed("The link is not open.", _AGAIN)
         self._threads: list[threading.Thread] = []
-        self.closing = False
+        self._parted = self.closing = False
         self.heartbeat: Callable[[int], Message] | None = None
 
     @property
@@ -215,7 +215,7 @@ class Connection:
             self.check()
         with self._wake:
             self._link.post(message)
-            self._wake.notify()
+            self._wake.notify_all()
 
     def check(self) -> None:
         """Do nothing while the link is well.
@@ -244,7 +244,7 @@ class Connection:
     def _feed(self, data: bytes) -> list[Frame]:
         with self._wake:
             frames = self._link.feed(data, time.monotonic())
-            self._wake.notify()  # receipts may be due, or make room for more
+            self._wake.notify_all()  # receipts may be due, or make room for more
         return frames
 
     def _accept(self, frame: Frame) -> None:
@@ -253,7 +253,7 @@ class Connection:
         if frame.kind == wire.PING:
             with self._wake:
                 self._link.signal(wire.PONG)
-                self._wake.notify()
+                self._wake.notify_all()
         elif frame.kind in (wire.BYE, wire.RESET):
             raise LinkClosed("The agent said goodbye.", _AGAIN)
         elif frame.kind == wire.DATA:
@@ -273,6 +273,7 @@ class Connection:
                     self._beat()
                 with self._wake:
                     data = self._link.take(time.monotonic())
+                    self._wake.notify_all()  # `part` waits until all is on its way
                     if not data and (self.closing or self._failure is not None):
                         return
                     if not data:
@@ -295,17 +296,32 @@ class Connection:
         with self._wake:
             if self._failure is None:
                 self._failure = error
-            self._wake.notify()
+            self._wake.notify_all()
         for exchange in list(self._exchanges.values()):
             exchange.deliver(None)
+
+    def part(self, deadline: Deadline) -> None:
+        """Say goodbye right behind what was posted, which is still answered; on a link that loses frames, not yet.
+
+        Args:
+            deadline: Until when to wait for what was posted to be on its way.
+        """
+        with self._wake:
+            on_its_way = lambda: not self._link.waiting_bytes or self._failure is not None  # noqa: E731
+            if self._link.lossless and self._wake.wait_for(on_its_way, deadline.remaining_s):
+                self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        if not self._parted:
+            self._link.signal(wire.BYE)
+        self._parted = True
+        self._wake.notify_all()
 
     def close(self) -> None:
         """Say goodbye, wait for both threads, and close the transport."""
         with self._wake:
-            if not self.closing:
-                self._link.signal(wire.BYE)
             self.closing = True
-            self._wake.notify()
+            self._say_goodbye()
         for thread in reversed(self._threads):
             thread.join(wire.DEAD_S + 2 * _SLICE_S)
         self._transport.close()

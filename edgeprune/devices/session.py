@@ -328,18 +328,18 @@ class Session:
             if epoch is not None:
                 # Where somebody took it over, or the board is gone, nothing is left for us to give back.
                 with contextlib.suppress(DeviceError):
-                    self._give_back({"epoch": epoch})
+                    self._give_back(epoch)
         finally:
             self.client.close()
 
-    def _give_back(self, lease: Mapping[str, Any]) -> None:
+    def _give_back(self, epoch: int) -> None:
         try:
-            self.client.request("lease.release", lease, _RELEASE_S)
+            self.client.release(epoch, _RELEASE_S)
         except _LOST:
             self.client.close()
             self.client = self._new_client()
             self.client.open(self.profile.device_id)
-            self.client.request("lease.release", lease, _RELEASE_S)
+            self.client.release(epoch, _RELEASE_S)
 
     def __enter__(self) -> Self:
         return self

@@ -107,6 +107,15 @@ def test_the_end_of_the_input_and_goodbye_end_the_agent_with_0(start):
     assert hung_up.last_words() == told.last_words() == ""
 
 
+def test_what_was_asked_right_before_goodbye_is_answered(start):
+    agent = start()
+    agent.writer.post(wire.json_message(wire.REQ, 7, {"op": "lease.who"}))
+    request = agent.writer.take()
+    agent.writer.signal(wire.BYE)
+    agent.write(request + agent.writer.take())
+    assert (agent.message().request, agent.wait()) == (7, 0)
+
+
 def test_silence_ends_the_agent_with_0_and_it_asks_before(start):
     change = "from edgeprune_agent import wire, server; wire.PING_S, wire.DEAD_S, server._IDLE_S = 0.2, 0.8, 0.1"
     agent = start(patched(change))

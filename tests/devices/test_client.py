@@ -39,8 +39,8 @@ INFO = {
 class Puppet(Transport):
     """An agent that says whatever a test wants: `script` maps a message to the messages that answer it."""
 
-    def __init__(self, script, hello=None):
-        self.script, self.hello = script, HELLO if hello is None else hello
+    def __init__(self, script, hello=None, farewell=()):
+        self.script, self.hello, self.farewell = script, HELLO if hello is None else hello, farewell
         self.reader, self.writer, self.lanes = StreamReader(), StreamWriter(), Lanes()
         self.out, self.heard, self.closed = queue.Queue(), [], False
 
@@ -54,7 +54,8 @@ class Puppet(Transport):
                 answer = {"nonce": wire.decode_json(frame.payload)["nonce"], **self.hello}
                 self.writer.signal(wire.HELLO, wire.encode_json(answer))
             elif frame.kind == wire.BYE:
-                self.out.put(None)
+                for answer in self.farewell:
+                    self.say(answer)
             elif frame.kind == wire.DATA:
                 message = self.lanes.accept(frame)
                 if message is not None:
@@ -63,6 +64,8 @@ class Puppet(Transport):
                         self.say(answer)
             for piece in iter(self.writer.take, b""):
                 self.out.put(piece)
+            if frame.kind == wire.BYE:
+                self.out.put(None)
 
     def say(self, answer):
         if isinstance(answer, Message):
@@ -174,6 +177,21 @@ def test_an_agent_of_another_version_is_named(play):
     with pytest.raises(ConnectFailed, match="another version"):
         AgentClient(puppet, "board").open()
     assert puppet.closed
+
+
+def test_a_lease_is_given_back_and_goodbye_said_without_waiting_in_between(play):
+    client = play(lambda message: [], farewell=[wire.json_message(wire.RES, 1, {})])
+    client.release(3, 5.0)
+    (asked,) = client._connection._transport.heard
+    assert asked.data() == {"op": "lease.release", "epoch": 3}
+
+
+def test_a_lease_that_could_not_be_given_back_is_noticed(play):
+    error = wire.AgentError("E_FENCED", "over", detail={"holder": "ada"}).to_data()
+    with pytest.raises(DeviceBusy, match="taken over by ada"):
+        play(lambda message: [], farewell=[wire.json_message(wire.ERR, 1, error)]).release(3, 5.0)
+    with pytest.raises(LinkClosed):
+        play(lambda message: []).release(3, 5.0)
 
 
 def events(*numbers):

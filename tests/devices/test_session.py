@@ -339,6 +339,15 @@ def test_a_session_whose_agent_was_killed_still_gives_the_board_back(links, addr
         assert session.request("lease.who")["epoch"] == 2
 
 
+@pytest.mark.parametrize("way", ["sent", "received"])
+def test_a_board_is_free_although_its_release_or_the_answer_to_it_was_lost(links, address, monkeypatch, way):
+    with connect(address):
+        monkeypatch.setattr(session_module.make_transport, f"cut_after_{way}", getattr(links[0], way))
+    assert len(links) == 2
+    with connect(address, exclusive=False) as session:
+        assert session.request("lease.who")["holder"] is None
+
+
 def test_an_error_inside_the_block_gives_the_board_back(address):
     with pytest.raises(ZeroDivisionError), connect(address):
         raise ZeroDivisionError
