@@ -125,8 +125,16 @@ class AgentClient:
         """
         return _best_codec(file, size) if self._connection.link.packs else (wire.RAW, 1.0)
 
-    def upload(self, file: BinaryIO, sha: str, size: int, epoch: int, progress: Callable[[int], None]) -> None:
-        """Send a file, from where an earlier upload of it ended, and make it durable there.
+    def upload(
+        self,
+        file: BinaryIO,
+        sha: str,
+        size: int,
+        epoch: int,
+        progress: Callable[[int], None],
+        begun: Callable[[int, float], None] = lambda missing, share: None,
+    ) -> None:
+        """Send a file, from where an earlier upload of it ended, and make it durable there; nothing if it is there.
 
         Args:
             file: Readable and seekable.
@@ -134,6 +142,7 @@ class AgentClient:
             size: Its length.
             epoch: Of the lease.
             progress: Called with the number of bytes that are there.
+            begun: Called first, with the number of bytes that are missing and the share that packing leaves of them.
 
         Raises:
             RemoteError: It does not fit, or is not what its digest says.
@@ -141,25 +150,36 @@ class AgentClient:
         """
         with self._connection.begin() as exchange:
             arguments = {"sha": sha, "size": size, "epoch": epoch}
-            answer = self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S))
-            received = integer(self._read(answer.data), "offset", size)
-            link = self._connection.link
-            codec, _ = self.codec(file, size)
-            sent = file.seek(received)
-            progress(received)
-            while received < size:
-                while sent < size and sent - received < link.window_bytes:
-                    piece = file.read(min(link.chunk_bytes, size - sent))
-                    if not piece:
-                        raise RemoteError("E_HASH", "The file became shorter while it was sent.", "Send it again.")
-                    self._connection.post(wire.chunk_message(exchange.number, sent, piece, codec))
-                    sent += len(piece)
-                received = self._credit(exchange, received, sent)
-                progress(received)
-            self.request("store.commit", {"sha": sha, "epoch": epoch}, STALLED_S * 2)
+            answer = self._read(self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S)).data)
+            if answer.get("complete") is not True:
+                there = integer(answer, "offset", size - 1)
+                codec, share = self.codec(file, size)
+                begun(size - there, share)
+                for received in self._send(exchange, file, size, there, codec):
+                    progress(received)
+        progress(size)
 
-    def _credit(self, exchange: Exchange, received: int, sent: int) -> int:
-        message = self._next(exchange, Deadline(STALLED_S))
+    def _send(
+        self, exchange: Exchange, file: BinaryIO, size: int, received: int, codec: int
+    ) -> Generator[int, None, None]:
+        # Yields how much has come, until all is there for good.
+        link = self._connection.link
+        sent = file.seek(received)
+        while True:
+            yield received
+            while sent < size and sent - received < link.window_bytes:
+                piece = file.read(min(link.chunk_bytes, size - sent))
+                if not piece:
+                    raise RemoteError("E_HASH", "The file became shorter while it was sent.", "Send it again.")
+                self._connection.post(wire.chunk_message(exchange.number, sent, piece, codec))
+                sent += len(piece)
+            # At the end the board makes all of it durable, which takes a slow card its time.
+            message = self._next(exchange, Deadline(STALLED_S if sent < size else 2 * STALLED_S))
+            if message.type == wire.RES and sent == size:
+                return
+            received = self._credit(message, received, sent)
+
+    def _credit(self, message: Message, received: int, sent: int) -> int:
         now, _ = self._read(lambda: wire.read_credit(message))
         if message.type != wire.CREDIT or not received <= now <= sent:
             raise ProtocolError(f"{self.name} acknowledged bytes that were not sent.", "Connect again.")

@@ -164,15 +164,11 @@ class Session:
         def progress(done: int) -> None:
             self._listener(Event("push", subject, done, size, "bytes"))
 
-        def send(client: AgentClient) -> None:
-            found = client.request("store.stat", {"sha": sha, "size": size})
-            if found.get("state") != "complete":
-                _, share = client.codec(file, size)
-                self.announce(subject, size - integer(found, "durable", size), share)
-                client.upload(file, sha, size, self._lease(), progress)
+        def begun(missing: int, share: float) -> None:
+            self.announce(subject, missing, share)
 
-        self._persist(send)
-        progress(size)
+        lease = self._lease()
+        self._persist(lambda client: client.upload(file, sha, size, lease, progress, begun))
 
     def announce(self, subject: str, missing: int, share: float = 1.0) -> None:
         """Tell the listener how long an upload will take, if that is long and the link's speed is known.
@@ -287,6 +283,7 @@ class Session:
         return self._persist(lambda client: client.request(op, arguments, deadline_s))
 
     def _lease(self) -> int:
+        self._check_open()
         if self._epoch is None:
             raise RemoteError("E_LEASE", f"{self.profile.name} was opened for reading.", "Open it with exclusive=True.")
         return self._epoch
@@ -300,9 +297,12 @@ class Session:
                 self._reconnect()
         return action(self.client)
 
-    def _reconnect(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise LinkClosed(f"The session with {self.profile.name} is closed.", "Connect again.")
+
+    def _reconnect(self) -> None:
+        self._check_open()
         self.client.close()
         for attempt, delay_s in enumerate(RECONNECT_DELAYS_S, 1):
             time.sleep(delay_s)

@@ -1,5 +1,6 @@
 """What a board says is input like any other: it is checked, bounded, and never reaches the terminal raw."""
 
+import io
 import json
 import queue
 import threading
@@ -258,7 +259,7 @@ def test_credit_for_bytes_that_were_not_sent_is_a_protocol_error(play, tmp_path,
         play(generous).upload(file, "a" * 64, 1000, 1, lambda done: None)
 
 
-@pytest.mark.parametrize("offset", [-1, 1001, "0", None, 0.5])
+@pytest.mark.parametrize("offset", [-1, 1000, 1001, "0", None, 0.5])
 def test_an_upload_does_not_go_on_where_the_file_is_not(play, tmp_path, offset):
     (tmp_path / "f").write_bytes(bytes(1000))
     with (tmp_path / "f").open("rb") as file, pytest.raises(ProtocolError, match="offset"):
@@ -275,6 +276,8 @@ def test_an_upload_never_runs_further_ahead_than_the_window(play, tmp_path):
             ahead[0] = max(ahead[0], offset + len(data) - received[0])
             if offset + len(data) >= min(size, received[0] + wire.WINDOW_BYTES):
                 received[0] = offset + len(data)
+                if received[0] == size:
+                    return [wire.json_message(wire.RES, message.request, {})]
                 return [wire.credit_message(message.request, received[0], 0)]
             return []
         return always({"offset": 0})(message)
@@ -283,6 +286,22 @@ def test_an_upload_never_runs_further_ahead_than_the_window(play, tmp_path):
     with (tmp_path / "f").open("rb") as file:
         play(miserly).upload(file, "a" * 64, size, 1, lambda done: None)
     assert wire.WINDOW_BYTES <= ahead[0] < wire.WINDOW_BYTES + wire.MAX_FRAME_BYTES
+
+
+def test_a_file_that_is_there_is_not_sent_and_nothing_else_is_asked(play):
+    client, told = play(always({"offset": 9, "complete": True})), []
+    client.upload(io.BytesIO(bytes(9)), "a" * 64, 9, 1, told.append, lambda missing, share: told.append("begun"))
+    assert told == [9]
+    assert [message.data()["op"] for message in client._connection._transport.heard] == ["store.open"]
+
+
+def test_a_file_that_was_not_all_sent_cannot_be_whole_there(play):
+    def hasty(message):
+        return [wire.json_message(wire.RES, message.request, {"offset": 0})] if message.type != wire.CANCEL else []
+
+    size = 2 * wire.WINDOW_BYTES
+    with pytest.raises(ProtocolError):
+        play(hasty).upload(io.BytesIO(bytes(size)), "a" * 64, size, 1, lambda done: None)
 
 
 def test_a_board_that_is_about_to_be_ready_is_waited_for(play):
