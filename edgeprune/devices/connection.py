@@ -6,6 +6,7 @@ computes for minutes.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
 import threading
@@ -144,22 +145,25 @@ class Connection:
         return hello
 
     def _shake_hands(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
-        rest = self._skip_noise(deadline)
         hello = {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce}
         link = {"max_frame": self._link.max_frame, "feat": list(self._link.features)}
         self._link.signal(wire.HELLO, wire.encode_json({**hello, **link}))
-        frames: list[Frame] = []
+        self._say(deadline)
+        frames = self._link.feed(self._skip_noise(deadline), time.monotonic())
         while not frames:
-            for piece in iter(lambda: self._link.take(time.monotonic()), b""):
-                self._transport.send(piece, deadline)
-            frames = self._link.feed(rest or self._answer(deadline), time.monotonic())
-            rest = b""
+            self._say(deadline)
+            frames = self._link.feed(self._answer(deadline), time.monotonic())
         answer = _greeting(frames[0], nonce)
         self._link.max_frame = min(self._link.max_frame, answer["max_frame"])
         self._link.agree(answer.get("feat"))
         for frame in frames[1:]:
             self._accept(frame)
         return answer
+
+    def _say(self, deadline: Deadline) -> None:
+        with contextlib.suppress(LinkClosed):  # `receive` tells why
+            for piece in iter(lambda: self._link.take(time.monotonic()), b""):
+                self._transport.send(piece, deadline)
 
     def _skip_noise(self, deadline: Deadline) -> bytes:
         heard = b""

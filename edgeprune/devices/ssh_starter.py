@@ -1,10 +1,11 @@
 """Runs on the board before the agent does: sent as text, Python 3.6, standard library. Finds the agent, or takes it in.
 
-Standard input begins with one line of JSON: {"sha": of the agent, "size": its length, "root": its folder or "",
-"quota": bytes or null}. If the agent is not there yet, this says so by `WANTED` and reads exactly `size` bytes; then
-it becomes the agent, for which the rest of the input is meant.
+Its argument is JSON in base64: {"sha": of the agent, "size": its length, "root": its folder or "", "quota": bytes or
+null}. It becomes the agent, for which the input is meant. If that is not there yet, this says so by `WANTED`, skips the
+input up to the same line, and takes in the `size` bytes behind it.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -13,13 +14,13 @@ import sys
 
 WANTED = b"EPL/0 agent?\n"
 KEPT = 5
-_LINE_BYTES = 1 << 16
+_EARLY_BYTES = 1 << 16
 
 
 def main() -> None:
     """Become the agent; never returns."""
     os.umask(0o077)
-    order = json.loads(_read_line().decode("utf-8"))
+    order = json.loads(base64.b64decode(sys.argv[1]).decode("utf-8"))
     root = os.path.abspath(os.path.expanduser(order["root"] or "~/.edgeprune"))
     try:
         _claim(root)
@@ -62,6 +63,7 @@ def _is_whole(path: str, sha: str) -> bool:
 
 
 def _take_in(path: str, sha: str, size: int) -> None:
+    _skip_early()
     data = _read(size)
     if hashlib.sha256(data).hexdigest() != sha:
         sys.exit("The agent was changed on its way.")
@@ -87,14 +89,13 @@ def _forget_old(folder: str) -> None:
         pass  # another starter does the same
 
 
-def _read_line() -> bytes:
-    # Byte by byte: what comes behind the line is not ours to read.
-    line = b""
-    while not line.endswith(b"\n"):
-        if len(line) > _LINE_BYTES:
-            sys.exit("The order is too long.")
-        line += _read(1)
-    return line
+def _skip_early() -> None:
+    # What the host has said before it heard of our wish, it will say again.
+    early = b""
+    while not early.endswith(WANTED):
+        if len(early) > _EARLY_BYTES:
+            sys.exit("The host says too much.")
+        early += _read(1)
 
 
 def _read(size: int) -> bytes:
