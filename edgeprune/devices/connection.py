@@ -6,9 +6,7 @@ computes for minutes.
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +16,7 @@ from typing import Any, Self
 from edgeprune_agent import wire
 from edgeprune_agent.wire import Frame, Message, WireError
 
-from edgeprune.devices.replies import clean_text
+from edgeprune.devices.handshake import Handshake
 from edgeprune.devices.transport import Deadline, Transport
 from edgeprune.errors import ConnectFailed, DeviceError, DeviceTimeout, LinkClosed, ProtocolError
 
@@ -127,7 +125,9 @@ class Connection:
         """
         try:
             self._transport.open(deadline)
-            hello = self._shake_hands(nonce, deadline)
+            hello, frames = Handshake(self._transport, self._link, deadline).shake(nonce)
+            for frame in frames:
+                self._accept(frame)
         except LinkClosed as error:
             self._transport.close()
             raise ConnectFailed(error.message, "Correct that and connect again.") from error
@@ -143,51 +143,6 @@ class Connection:
             self._threads.append(thread)
             thread.start()
         return hello
-
-    def _shake_hands(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
-        hello = {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce}
-        link = {"max_frame": self._link.max_frame, "feat": list(self._link.features)}
-        self._link.signal(wire.HELLO, wire.encode_json({**hello, **link}))
-        self._say(deadline)
-        frames = self._link.feed(self._skip_noise(deadline), time.monotonic())
-        while not frames:
-            self._say(deadline)
-            frames = self._link.feed(self._answer(deadline), time.monotonic())
-        answer = _greeting(frames[0], nonce)
-        self._link.max_frame = min(self._link.max_frame, answer["max_frame"])
-        self._link.agree(answer.get("feat"))
-        for frame in frames[1:]:
-            self._accept(frame)
-        return answer
-
-    def _say(self, deadline: Deadline) -> None:
-        with contextlib.suppress(LinkClosed):  # `receive` tells why
-            for piece in iter(lambda: self._link.take(time.monotonic()), b""):
-                self._transport.send(piece, deadline)
-
-    def _skip_noise(self, deadline: Deadline) -> bytes:
-        heard = b""
-        while True:
-            noise, preamble, rest = heard.partition(wire.PREAMBLE)
-            if preamble:
-                return rest
-            if len(noise) > wire.NOISE_BYTES:
-                raise ConnectFailed(f"There is no agent but {_quote(noise)}.", "See what the board runs at login.")
-            said = f"No agent answered{'; the other side said ' + _quote(noise) if noise else ''}."
-            heard += self._more(deadline, said)
-
-    def _answer(self, deadline: Deadline) -> bytes:
-        # A link that loses frames says hello again after a while; one that does not has no such while.
-        repeat_s = self._link.wake_at() - time.monotonic()
-        if repeat_s >= deadline.remaining_s:
-            return self._more(deadline, "The agent does not answer.")
-        return self._transport.receive(Deadline(max(0.0, repeat_s)))
-
-    def _more(self, deadline: Deadline, complaint: str) -> bytes:
-        data = self._transport.receive(deadline)
-        if not data:
-            raise ConnectFailed(complaint, "See whether the board is on and has Python 3.6 or later.")
-        return data
 
     def begin(self) -> Exchange:
         """Return a new exchange, to be used in a `with` block; leaving it by an error cancels the request."""
@@ -329,29 +284,3 @@ class Connection:
         for thread in reversed(self._threads):
             thread.join(wire.DEAD_S + 2 * _SLICE_S)
         self._transport.close()
-
-
-def _greeting(frame: Frame, nonce: str) -> dict[str, Any]:
-    if frame.kind == wire.DATA:
-        return _refusal(frame)
-    if frame.kind != wire.HELLO:
-        raise WireError("something before HELLO")
-    answer = wire.decode_json(frame.payload)
-    max_frame = answer.get("max_frame")
-    if type(max_frame) is not int or not 64 <= max_frame <= wire.MAX_FRAME_BYTES or answer.get("nonce") != nonce:
-        raise WireError("a HELLO that answers another")
-    return answer
-
-
-def _refusal(frame: Frame) -> dict[str, Any]:
-    message = wire.Lanes().accept(frame)
-    said = message.data() if message and message.type == wire.ERR else {}
-    if said.get("code") != "E_VERSION":
-        raise WireError("something before HELLO")
-    raise ConnectFailed(
-        f"The agent speaks another version of the protocol than {wire.PROTOCOL[1]}.", "Install the same version there."
-    )
-
-
-def _quote(noise: bytes) -> str:
-    return repr(clean_text(noise[-200:].decode("utf-8", "replace"), 200))
