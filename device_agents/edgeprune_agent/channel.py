@@ -99,6 +99,8 @@ class Channel:
         if self._link.session == 0:
             self._shake_hands(frame)
             return None
+        if self._parted:
+            return None
         if frame.session != self._link.session:
             raise WireError("a frame of another session")
         if frame.kind == wire.DATA:
@@ -119,6 +121,7 @@ class Channel:
         if not _speaks_ours(theirs.get("epl")):
             refusal = AgentError("E_VERSION", "No common version.", detail={"epl": list(wire.PROTOCOL)})
             self._link.post(wire.json_message(wire.ERR, 0, refusal.to_data()))
+            self._parted = True
             return
         max_frame = theirs.get("max_frame")
         if type(max_frame) is not int or not 64 <= max_frame <= 1 << 24:
@@ -129,6 +132,7 @@ class Channel:
         self._link.signal(wire.HELLO, wire.encode_json(answer))
         self._link.max_frame = agreed
         self._link.agree(theirs.get("feat"))
+        self._parted = theirs.get("device_id", answer["device_id"]) != answer["device_id"]
 
     def _send(self) -> None:
         while self.waiting_bytes and not self.over:

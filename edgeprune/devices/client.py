@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from edgeprune_agent import wire
 from edgeprune_agent.wire import Message, WireError
@@ -28,6 +28,13 @@ _PATIENCE_S = 20.0
 _Read = TypeVar("_Read")
 
 
+class Asked(NamedTuple):
+    """A request, and where its answer comes."""
+
+    exchange: Exchange
+    message: Message
+
+
 class AgentClient:
     """Typed requests to one agent.
 
@@ -44,18 +51,21 @@ class AgentClient:
         self._connection = Connection(transport, secrets.randbelow(0xFFFF) + 1)
         self.hello: Mapping[str, Any] = {}
 
-    def open(self, expected_id: str = "") -> None:
+    def open(self, expected_id: str = "", first: Asked | None = None) -> None:
         """Start the agent and shake hands.
 
         Args:
             expected_id: The board's device id; "" for any board.
+            first: From `prepare`: goes out as early as the link allows.
 
         Raises:
             ConnectFailed: No agent answered.
-            WrongDevice: The agent of another board did; it is left at once.
+            WrongDevice: The agent of another board did; it is left at once, and `first` is not heeded there.
         """
+        early = first.message if first and self._connection.link.lossless else None
+        deadline = Deadline(CONNECT_S + self._start_s)
         try:
-            self.hello = self._connection.open(secrets.token_hex(8), Deadline(CONNECT_S + self._start_s))
+            self.hello = self._connection.open(secrets.token_hex(8), deadline, expected_id if early else "", early)
         except DeviceTimeout as error:
             raise ConnectFailed(f"{self.name}: {error.message}", error.next_step) from error
         self._complete_agent()
@@ -66,6 +76,8 @@ class AgentClient:
                 f"{self.name} is the board {found}, and {expected_id} was expected.",
                 "See to the cable or the address; if the board was exchanged on purpose, give its new id.",
             )
+        if first and not early:
+            self._connection.post(first.message)
 
     def _complete_agent(self) -> None:
         # It travels in the bulk lane, so that requests that do not need it overtake it.
@@ -91,6 +103,30 @@ class AgentClient:
             The answer's JSON.
         """
         return self._read(self._ask(op, arguments or {}, Deadline(deadline_s)).data)
+
+    def prepare(self, op: str, arguments: Mapping[str, Any]) -> Asked:
+        """Return a request that `open` is to make; to be followed by `answer`.
+
+        Args:
+            op: Name of the request.
+            arguments: Of it.
+
+        Returns:
+            The request.
+        """
+        return self._asked(self._connection.begin(), op, arguments)
+
+    def answer(self, asked: Asked) -> Mapping[str, Any]:
+        """Wait for the answer to a request that `open` made.
+
+        Args:
+            asked: From `prepare`.
+
+        Returns:
+            The answer's JSON.
+        """
+        with asked.exchange:
+            return self._read(self._await(asked, Deadline(REQUEST_S)).data)
 
     @property
     def fetch_bytes(self) -> int:
@@ -251,21 +287,29 @@ class AgentClient:
             return self._answer(exchange, op, arguments, deadline)
 
     def _answer(self, exchange: Exchange, op: str, arguments: Mapping[str, Any], deadline: Deadline) -> Message:
+        asked = self._asked(exchange, op, arguments)
+        self._connection.post(asked.message)
+        return self._await(asked, deadline)
+
+    def _asked(self, exchange: Exchange, op: str, arguments: Mapping[str, Any]) -> Asked:
         data = dict(arguments, op=op)
         if op in wire.IDEMPOTENT_OPS:
             data.setdefault("idem", secrets.token_hex(16))
+        return Asked(exchange, self._read(lambda: wire.json_message(wire.REQ, exchange.number, data)))
+
+    def _await(self, asked: Asked, deadline: Deadline) -> Message:
         patience = Deadline(min(_PATIENCE_S, deadline.remaining_s))
         while True:
-            self._connection.post(self._read(lambda: wire.json_message(wire.REQ, exchange.number, data)))
-            message = exchange.receive(deadline)
+            message = asked.exchange.receive(deadline)
             if message.type == wire.RES:
                 return message
             if message.type != wire.ERR:
-                raise ProtocolError(f"{self.name} answered {op} with something else.", "Connect again.")
+                raise ProtocolError(f"{self.name} answered a request with something else.", "Connect again.")
             error = self._refused(message)
             if not self._passing(error, message) or patience.expired:
                 raise error
             time.sleep(0.05)
+            self._connection.post(asked.message)
 
     def _passing(self, error: Exception, message: Message) -> bool:
         # What is in the way has no holder: the board itself is about to end it.

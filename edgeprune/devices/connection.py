@@ -109,12 +109,16 @@ class Connection:
         """What makes frames of the messages; it knows how much should be sent at a time."""
         return self._link
 
-    def open(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
+    def open(
+        self, nonce: str, deadline: Deadline, device_id: str = "", ahead: Message | None = None
+    ) -> Mapping[str, Any]:
         """Start the agent and shake hands.
 
         Args:
             nonce: Comes back in the agent's answer.
             deadline: Until when.
+            device_id: Of the one board that is meant; "" for any.
+            ahead: A request of an exchange begun before, for a link that loses nothing.
 
         Returns:
             What the agent says of itself.
@@ -125,7 +129,7 @@ class Connection:
         """
         try:
             self._transport.open(deadline)
-            hello, frames = Handshake(self._transport, self._link, deadline).shake(nonce)
+            hello, frames = Handshake(self._transport, self._link, deadline).shake(nonce, device_id, ahead)
             for frame in frames:
                 self._accept(frame)
         except LinkClosed as error:
@@ -150,7 +154,6 @@ class Connection:
             self._last_number += 1
             exchange = Exchange(self._last_number, self)
             self._exchanges[exchange.number] = exchange
-        self.check()
         return exchange
 
     def wants(self, number: int) -> bool:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from edgeprune_agent import wire
-from edgeprune_agent.wire import Frame, WireError
+from edgeprune_agent.wire import Frame, Message, WireError
 
 from edgeprune.devices.replies import clean_text
 from edgeprune.devices.transport import Deadline, Transport
@@ -27,11 +27,13 @@ class Handshake:
     def __init__(self, transport: Transport, link: wire.Link, deadline: Deadline) -> None:
         self._transport, self._link, self._deadline = transport, link, deadline
 
-    def shake(self, nonce: str) -> tuple[dict[str, Any], list[Frame]]:
+    def shake(self, nonce: str, device_id: str, ahead: Message | None) -> tuple[dict[str, Any], list[Frame]]:
         """Greet the agent, without waiting until it is there.
 
         Args:
             nonce: Comes back in its answer.
+            device_id: Of the one board that is meant; "" for any.
+            ahead: What is said right behind the greeting; the agent of another board does not heed it.
 
         Returns:
             What it says of itself, and the frames that came behind that.
@@ -41,9 +43,9 @@ class Handshake:
             LinkClosed: The transport ended.
             WireError: What answered is no agent of ours.
         """
-        hello = {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce}
-        link = {"max_frame": self._link.max_frame, "feat": list(self._link.features)}
-        self._link.signal(wire.HELLO, wire.encode_json({**hello, **link}))
+        self._link.signal(wire.HELLO, wire.encode_json(self._hello(nonce, device_id)))
+        if ahead is not None:
+            self._link.post(ahead)
         self._send()
         frames = self._link.feed(self._skip_noise(), time.monotonic())
         while not frames:
@@ -53,6 +55,11 @@ class Handshake:
         self._link.max_frame = min(self._link.max_frame, answer["max_frame"])
         self._link.agree(answer.get("feat"))
         return answer, frames[1:]
+
+    def _hello(self, nonce: str, device_id: str) -> dict[str, Any]:
+        link = {"max_frame": self._link.max_frame, "feat": list(self._link.features)}
+        who = {"device_id": device_id} if device_id else {}
+        return {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce, **link, **who}
 
     def _send(self) -> None:
         with contextlib.suppress(LinkClosed):  # hearing tells why

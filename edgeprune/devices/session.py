@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 from edgeprune_agent import wire
 
 from edgeprune.devices.address import parse_address
-from edgeprune.devices.client import REQUEST_S, AgentClient
+from edgeprune.devices.client import REQUEST_S, AgentClient, Asked
 from edgeprune.devices.holder import is_dead, signature
 from edgeprune.devices.replies import integer, read_info, read_state, text
 from edgeprune.devices.resolve import resolve
@@ -100,24 +100,24 @@ class Session:
             WrongDevice: It is another board than the profile means.
             DeviceBusy: Another holder has the lease.
         """
-        self.client.open(self.profile.device_id)
+        lease = {"holder": signature(), "steal": self._steal}
+        asked = self.client.prepare("lease.acquire", lease) if exclusive else None
+        self.client.open(self.profile.device_id, asked)
         try:
-            if exclusive:
-                self._acquire()
+            if asked:
+                self._acquire(asked)
         except BaseException:
             self.client.close()
             raise
 
-    def _acquire(self) -> None:
-        arguments: dict[str, Any] = {"holder": signature(), "steal": self._steal, "idem": secrets.token_hex(16)}
+    def _acquire(self, asked: Asked) -> None:
         try:
-            answer = self.client.request("lease.acquire", arguments)
+            answer = self.client.answer(asked)
         except DeviceBusy:
             if not is_dead(str(self.client.request("lease.who").get("holder"))):
                 raise
             # A process of ours was killed before it could give the lease back.
-            arguments = {"holder": signature(), "steal": True}
-            answer = self.client.request("lease.acquire", arguments)
+            answer = self.client.request("lease.acquire", {"holder": signature(), "steal": True})
         self._epoch = integer(answer, "epoch")
         self.client.hold(self._epoch)
 

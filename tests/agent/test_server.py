@@ -80,6 +80,27 @@ def test_no_common_version_is_said_so(start, versions):
     assert message.data()["code"] == "E_VERSION"
 
 
+def test_a_host_that_means_another_board_is_told_which_this_is_and_nothing_is_done_for_it(start, tmp_path):
+    agent = start(greet=False)
+    wanted = {"op": "lease.acquire", "holder": "ada", "steal": False, "idem": idem()}
+    agent.writer.post(wire.json_message(wire.REQ, 1, wanted))  # goes out right behind the greeting
+    assert len(json.loads(agent.hello(device_id="0" * 16).payload)["device_id"]) == 16
+    assert agent.wait() == 0
+    assert agent.read() == b""
+    assert not (tmp_path / "root" / "lease.json").exists()
+
+
+def test_a_request_right_behind_the_greeting_is_answered(start):
+    agent = start(greet=False)
+    agent.writer.post(wire.json_message(wire.REQ, 1, {"op": "lease.who"}))
+    mine = json.loads(agent.hello().payload)["device_id"]
+    assert agent.message().data()["holder"] is None
+    agent = start(greet=False)
+    agent.writer.post(wire.json_message(wire.REQ, 1, {"op": "lease.who"}))
+    agent.hello(device_id=mine)
+    assert agent.message().data()["holder"] is None
+
+
 @pytest.mark.parametrize("garbage", [b"\xff" * 40, b"\0" * 64, b"GET / HTTP/1.1\r\n\r\n" * 3, os.urandom(4096)])
 def test_garbage_ends_the_agent_with_a_reason_and_no_traceback(start, garbage):
     agent = start()

@@ -180,6 +180,23 @@ def test_an_agent_of_another_version_is_named(play):
     assert puppet.closed
 
 
+def test_what_was_prepared_goes_out_without_waiting_for_the_agents_greeting():
+    class Shy(Puppet):
+        kept = b""
+
+        def send(self, data, deadline):
+            self.kept += data
+            if b"lease.acquire" in self.kept or self.heard:
+                kept, self.kept = self.kept, b""
+                super().send(kept, deadline)
+
+    client = AgentClient(Shy(always({"epoch": 3})), "board")
+    asked = client.prepare("lease.acquire", {"holder": "ada", "steal": False})
+    client.open("", asked)
+    assert client.answer(asked) == {"epoch": 3}
+    client.close()
+
+
 def test_a_lease_is_given_back_and_goodbye_said_without_waiting_in_between(play):
     client = play(lambda message: [], farewell=[wire.json_message(wire.RES, 1, {})])
     client.release(3, 5.0)
