@@ -17,7 +17,7 @@ from edgeprune_agent import wire
 
 from edgeprune.devices.address import parse_address
 from edgeprune.devices.client import REQUEST_S, AgentClient, Asked
-from edgeprune.devices.holder import is_dead, signature
+from edgeprune.devices.holder import is_dead, leave, sign
 from edgeprune.devices.replies import integer, read_info, read_state, text
 from edgeprune.devices.resolve import resolve
 from edgeprune.devices.run_end import run_failure
@@ -80,7 +80,7 @@ class Session:
 
     def __init__(self, profile: DeviceProfile, listener: Listener = ignore, *, steal: bool = False) -> None:
         self.profile = profile
-        self._listener, self._steal = listener, steal
+        self._listener, self._steal, self._holder = listener, steal, sign()
         self._address = parse_address(profile.address)
         self._epoch: int | None = None
         self._closed = False
@@ -100,13 +100,15 @@ class Session:
             WrongDevice: It is another board than the profile means.
             DeviceBusy: Another holder has the lease.
         """
-        lease = {"holder": signature(), "steal": self._steal}
-        asked = self.client.prepare("lease.acquire", lease) if exclusive else None
-        self.client.open(self.profile.device_id, asked)
+        asked = None
+        if exclusive:
+            asked = self.client.prepare("lease.acquire", {"holder": self._holder, "steal": self._steal})
         try:
+            self.client.open(self.profile.device_id, asked)
             if asked:
                 self._acquire(asked)
         except BaseException:
+            leave(self._holder)
             self.client.close()
             raise
 
@@ -116,8 +118,8 @@ class Session:
         except DeviceBusy:
             if not is_dead(str(self.client.request("lease.who").get("holder"))):
                 raise
-            # A process of ours was killed before it could give the lease back.
-            answer = self.client.request("lease.acquire", {"holder": signature(), "steal": True})
+            # A process of ours was killed before it could give the lease back, or a link of this one was cut.
+            answer = self.client.request("lease.acquire", {"holder": self._holder, "steal": True})
         self._epoch = integer(answer, "epoch")
         self.client.hold(self._epoch)
 
@@ -330,6 +332,7 @@ class Session:
                 with contextlib.suppress(DeviceError):
                     self._give_back(epoch)
         finally:
+            leave(self._holder)
             self.client.close()
 
     def _give_back(self, epoch: int) -> None:

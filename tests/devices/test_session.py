@@ -249,7 +249,7 @@ def test_ctrl_c_kills_even_a_worker_that_does_not_listen(address, model_bytes, p
 
 
 def test_a_second_session_is_told_who_holds_the_board(board, address):
-    with pytest.raises(DeviceBusy, match=rf"is held by .* process {os.getpid()} .* since 20") as caught:
+    with pytest.raises(DeviceBusy, match=rf"is held by .* process {os.getpid()} session \d+ .* since 20") as caught:
         connect(address)
     assert caught.value.exit_code == 3
     assert "--steal" in caught.value.next_step
@@ -306,8 +306,27 @@ def test_a_lease_left_by_a_killed_process_of_this_machine_is_taken_over_at_once(
         assert session.request("lease.who")["epoch"] == 2
 
 
+def test_a_lease_whose_session_lost_its_link_before_it_knew_of_it_is_taken_over_at_once(links, address, monkeypatch):
+    monkeypatch.setattr(session_module.make_transport, "cut_after_received", 330)
+    with pytest.raises((LinkClosed, ConnectFailed)):
+        connect(address)
+    with connect(address) as session:
+        assert session.request("lease.who")["epoch"] == 2
+
+
+def test_a_lease_that_could_not_be_given_back_is_taken_over_at_once(links, address, monkeypatch):
+    def fail(self, deadline):
+        raise LinkClosed("The cable is gone.", "Plug it in.")
+
+    with monkeypatch.context() as gone, connect(address):
+        links[0].kill()
+        gone.setattr(session_module.make_transport, "open", fail)
+    with connect(address) as session:
+        assert session.request("lease.who")["epoch"] == 2
+
+
 def test_a_lease_of_another_machine_is_never_taken_over_unasked(address, board):
-    request = board.request("lease.acquire", holder="ada@elsewhere process 1 [00000000]", steal=True)
+    request = board.request("lease.acquire", holder="ada@elsewhere process 1 session 1 [00000000]", steal=True)
     assert request["epoch"] == 2
     with pytest.raises(DeviceBusy, match="ada@elsewhere"):
         connect(address)
