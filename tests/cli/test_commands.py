@@ -90,6 +90,7 @@ def test_another_board_than_the_expected_one_is_not_measured_on(project, tmp_pat
     options = ["--device", f"local://?root={tmp_path}/board", "--expect-device-id", expected, "--json"]
     assert failure(edgeprune("bench", "m.onnx", *options, cwd=tmp_path), code)["type"] == kind
     assert failure(edgeprune("deploy", *options, cwd=project), code)["type"] == kind
+    assert failure(edgeprune("releases", "rollback", *options, cwd=project), code)["type"] == kind
     assert not (tmp_path / "board" / "lease.json").exists()
 
 
