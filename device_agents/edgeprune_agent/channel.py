@@ -23,20 +23,23 @@ class Channel:
         sink: Descriptor to write to; set to non-blocking.
         hello: What the agent says of itself in the handshake.
         link: What carries the frames; a stream unless another one is given.
+        heard: What came before the pipe was ours.
 
     Attributes:
         over: Whether the link has ended, by whichever side.
         fault: Why, if that was no orderly end; else "".
     """
 
-    def __init__(self, source: int, sink: int, hello: Dict[str, Any], link: Optional[Link] = None) -> None:
+    def __init__(
+        self, source: int, sink: int, hello: Dict[str, Any], link: Optional[Link] = None, heard: bytes = b""
+    ) -> None:
         self._source, self._sink, self._hello = source, sink, hello
         os.set_blocking(sink, False)
         self._link, self._lanes = link or StreamLink(), wire.Lanes()
         self._unsent = memoryview(wire.PREAMBLE)
         self._heard_at = self._spoke_at = time.monotonic()
         self.over, self.fault = False, ""
-        self._parted = False
+        self._parted, self._heard = False, heard
 
     @property
     def waiting_bytes(self) -> int:
@@ -62,7 +65,7 @@ class Channel:
                 self._send()
                 self.over = True
                 return []
-            readable = self._select(patience_s)
+            readable = self._heard or self._select(patience_s)
             messages = self._receive() if readable else []
             self._send()
             self._keep_alive()
@@ -84,9 +87,10 @@ class Channel:
 
     def _receive(self) -> List[Message]:
         try:
-            data = os.read(self._source, _READ_BYTES)
+            data = self._heard or os.read(self._source, _READ_BYTES)
         except BlockingIOError:
             return []
+        self._heard = b""
         if not data:
             self.over = True
             return []

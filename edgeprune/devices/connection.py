@@ -128,8 +128,9 @@ class Connection:
             ProtocolError: What answered is no agent of ours.
         """
         try:
-            self._transport.open(deadline)
-            hello, frames = Handshake(self._transport, self._link, deadline).shake(nonce, device_id, ahead)
+            handshake = Handshake(self._transport, self._link, deadline)
+            self._transport.open(deadline, handshake.greeting(nonce, device_id, ahead))
+            hello, frames = handshake.shake(nonce)
             for frame in frames:
                 self._accept(frame)
         except LinkClosed as error:

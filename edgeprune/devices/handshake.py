@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from edgeprune_agent import wire
@@ -12,14 +12,14 @@ from edgeprune_agent.wire import Frame, Message, WireError
 
 from edgeprune.devices.replies import clean_text
 from edgeprune.devices.transport import Deadline, Transport
-from edgeprune.errors import ConnectFailed, LinkClosed
+from edgeprune.errors import ConnectFailed
 
 
 class Handshake:
     """One handshake; see docs/wire.md.
 
     Args:
-        transport: Opened.
+        transport: To be opened between `greeting` and `shake`.
         link: Makes frames of its bytes.
         deadline: Until when.
     """
@@ -27,13 +27,30 @@ class Handshake:
     def __init__(self, transport: Transport, link: wire.Link, deadline: Deadline) -> None:
         self._transport, self._link, self._deadline = transport, link, deadline
 
-    def shake(self, nonce: str, device_id: str, ahead: Message | None) -> tuple[dict[str, Any], list[Frame]]:
-        """Greet the agent, without waiting until it is there.
+    def greeting(self, nonce: str, device_id: str, ahead: Message | None) -> bytes:
+        """Return what the agent is to hear first, for `Transport.open`.
 
         Args:
             nonce: Comes back in its answer.
             device_id: Of the one board that is meant; "" for any.
             ahead: What is said right behind the greeting; the agent of another board does not heed it.
+
+        Returns:
+            Bytes; none on a link that may lose them, over which `shake` says them.
+        """
+        self._link.signal(wire.HELLO, wire.encode_json(self._hello(nonce, device_id)))
+        if ahead is not None:
+            self._link.post(ahead)
+        return b"".join(self._pieces()) if self._link.lossless else b""
+
+    def _pieces(self) -> Iterator[bytes]:
+        return iter(lambda: self._link.take(time.monotonic()), b"")
+
+    def shake(self, nonce: str) -> tuple[dict[str, Any], list[Frame]]:
+        """Wait for the agent's answer to the greeting.
+
+        Args:
+            nonce: As in `greeting`.
 
         Returns:
             What it says of itself, and the frames that came behind that.
@@ -43,10 +60,6 @@ class Handshake:
             LinkClosed: The transport ended.
             WireError: What answered is no agent of ours.
         """
-        self._link.signal(wire.HELLO, wire.encode_json(self._hello(nonce, device_id)))
-        if ahead is not None:
-            self._link.post(ahead)
-        self._send()
         frames = self._link.feed(self._skip_noise(), time.monotonic())
         while not frames:
             self._send()
@@ -62,9 +75,8 @@ class Handshake:
         return {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce, **link, **who}
 
     def _send(self) -> None:
-        with contextlib.suppress(LinkClosed):  # hearing tells why
-            for piece in iter(lambda: self._link.take(time.monotonic()), b""):
-                self._transport.send(piece, self._deadline)
+        for piece in self._pieces():
+            self._transport.send(piece, self._deadline)
 
     def _skip_noise(self) -> bytes:
         heard = b""

@@ -42,7 +42,7 @@ class SshTransport(Transport):
         self._link: Link | None = None
         self._channel: paramiko.Channel | None = None
         self._arrived = threading.Event()
-        self._start = AgentStart(self._send, self._receive)
+        self._start = AgentStart(self.send, self._receive)
         self._last_words = bytearray()
         if address.ask_password:
             ask_password(look_up(address))
@@ -60,11 +60,12 @@ class SshTransport(Transport):
         link.max_frame = _FRAME_BYTES - wire.STREAM_COST
         return link
 
-    def open(self, deadline: Deadline) -> None:
+    def open(self, deadline: Deadline, greeting: bytes = b"") -> None:
         """Log in and have the agent started; see `Transport`.
 
         Args:
             deadline: Until when.
+            greeting: Goes out with the command.
         """
         host = look_up(self._address)
         way = Deadline(min(_LOGIN_S, deadline.remaining_s))
@@ -73,7 +74,7 @@ class SshTransport(Transport):
             channel = self._link.transport.open_session()
             for buffer in (channel.in_buffer, channel.in_stderr_buffer):
                 buffer.set_event(self._arrived)
-            _execute(channel, start_command(self._address))
+            _execute(channel, start_command(self._address, greeting))
         self._channel = channel
 
     def send(self, data: bytes, deadline: Deadline) -> None:
@@ -82,10 +83,11 @@ class SshTransport(Transport):
         Args:
             data: What to send.
             deadline: Until when.
-        """
-        self._start.send(data, deadline)
 
-    def _send(self, data: bytes, deadline: Deadline) -> None:
+        Raises:
+            DeviceTimeout: The board did not take it all in time.
+            LinkClosed: The link has ended.
+        """
         link, channel = self._opened()
         link.socket.deadline = deadline
         try:
@@ -156,10 +158,9 @@ class SshTransport(Transport):
 
 
 def _what_ended(channel: paramiko.Channel) -> str:
-    if channel.eof_received:
-        return "The agent ended."
-    refused = not channel.event_ready and channel.transport.is_active()
-    return "The board runs no commands for this login." if refused else "The connection to the board was lost."
+    if not channel.event_ready and channel.transport.is_active():
+        return "The board runs no commands for this login."
+    return "The agent ended." if channel.eof_received else "The connection to the board was lost."
 
 
 def _execute(channel: paramiko.Channel, command: str) -> None:

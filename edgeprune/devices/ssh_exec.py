@@ -40,9 +40,9 @@ class SshExecTransport(ProcessTransport):
     def __init__(self, address: SshAddress) -> None:
         super().__init__()
         self._address = address
-        self._start = AgentStart(super().send, super().receive)
+        self._start = AgentStart(self.send, super().receive)
 
-    def command(self) -> list[str]:
+    def command(self, greeting: bytes) -> list[str]:
         """Return `ssh`, our settings, the host, and the one command that starts an agent there.
 
         Raises:
@@ -55,16 +55,7 @@ class SshExecTransport(ProcessTransport):
         files = " ".join(f'"{path}"' for path in paths)
         settings = [f"{key}={value}" for key, value in {**_SETTINGS, "UserKnownHostsFile": files}.items()]
         options = [word for setting in settings for word in ("-o", setting)]
-        return [program, "-T", *options, *ssh_options(self._address), start_command(self._address)]
-
-    def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send to the agent's standard input; see `Transport`.
-
-        Args:
-            data: What to send.
-            deadline: Until when.
-        """
-        self._start.send(data, deadline)
+        return [program, "-T", *options, *ssh_options(self._address), start_command(self._address, greeting)]
 
     def receive(self, deadline: Deadline) -> bytes:
         """Return from the agent's standard output; see `Transport`.

@@ -25,19 +25,21 @@ SLOW_START_S = 45.0
 _NEXT_STEP = "Install Python 3.6 or later there; see docs/devices/ssh.md."
 
 
-def start_command(address: SshAddress) -> str:
+def start_command(address: SshAddress, greeting: bytes) -> str:
     """Return the command that a login shell on the board is given: the starter and its order.
 
     Both travel as letters and digits alone, so that sh, bash, zsh, fish, csh and dash all leave them as they are.
 
     Args:
         address: Of the board: root and quota of the agent.
+        greeting: What the agent is to hear first.
 
     Returns:
         One line.
     """
     agent = cached_agent()
-    order = {"sha": agent.stem, "size": agent.stat().st_size, "root": address.root, "quota": address.quota_bytes}
+    which = {"sha": agent.stem, "size": agent.stat().st_size, "heard": _letters(greeting)}
+    order = {**which, "root": address.root, "quota": address.quota_bytes}
     search = f'for p in {_PLACES}; do command -v "$p" >/dev/null 2>&1 && exec "$p" -I -u -c "$0" "$1"; done'
     script = f'{search}; echo "There is no python3 for this login." >&2; exit 127'
     return f"exec sh -c '{script}' '{_program()}' '{_letters(json.dumps(order).encode())}'"
@@ -54,10 +56,7 @@ def _letters(data: bytes) -> str:
 
 
 class AgentStart:
-    """A channel on which a starter becomes the agent.
-
-    The host need not wait until it has: what it says waits in the channel. Only a starter that lacks the agent throws
-    that away, and is told it again behind the agent.
+    """What comes over a channel on which a starter becomes the agent.
 
     Args:
         send: Sends over the channel,
@@ -69,19 +68,8 @@ class AgentStart:
 
     def __init__(self, send: Callable[[bytes, Deadline], None], receive: Callable[[Deadline], bytes]) -> None:
         self._send, self._receive = send, receive
-        self._said = self._heard = b""
+        self._heard = b""
         self.over = False
-
-    def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send to the agent, be it there already or not; see `Transport`.
-
-        Args:
-            data: What to send.
-            deadline: Until when.
-        """
-        if not self.over:
-            self._said += data
-        self._send(data, deadline)
 
     def receive(self, deadline: Deadline) -> bytes:
         """Return what the agent says; at first, all that was heard up to its preamble. See `Transport`.
@@ -116,7 +104,7 @@ class AgentStart:
         if wish:
             self._heard = before + after
             with contextlib.suppress(LinkClosed):
-                self._send(ssh_starter.WANTED + cached_agent().read_bytes() + self._said, deadline)
+                self._send(cached_agent().read_bytes(), deadline)
 
 
 def _quote(heard: bytes) -> str:

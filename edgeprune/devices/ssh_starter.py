@@ -1,8 +1,8 @@
 """Runs on the board before the agent does: sent as text, Python 3.6, standard library. Finds the agent, or takes it in.
 
 Its argument is JSON in base64: {"sha": of the agent, "size": its length, "root": its folder or "", "quota": bytes or
-null}. It becomes the agent, for which the input is meant. If that is not there yet, this says so by `WANTED`, skips the
-input up to the same line, and takes in the `size` bytes behind it.
+null, "heard": what the host has said to the agent already, in base64}. It becomes the agent, for which the rest of the
+input is meant. If that is not there yet, this says so by `WANTED` and reads exactly `size` bytes.
 """
 
 import base64
@@ -14,7 +14,6 @@ import sys
 
 WANTED = b"EPL/0 agent?\n"
 KEPT = 5
-_EARLY_BYTES = 1 << 16
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     own = os.path.join(root, "venv", "bin", "python3")
     python = own if os.access(own, os.X_OK) else sys.executable
     quota = [] if order["quota"] is None else ["--quota", str(order["quota"])]
-    os.execv(python, [python, "-I", "-u", path, "--root", root] + quota)
+    os.execv(python, [python, "-I", "-u", path, "--root", root, "--heard", order["heard"]] + quota)
 
 
 def _claim(folder: str) -> None:
@@ -63,7 +62,6 @@ def _is_whole(path: str, sha: str) -> bool:
 
 
 def _take_in(path: str, sha: str, size: int) -> None:
-    _skip_early()
     data = _read(size)
     if hashlib.sha256(data).hexdigest() != sha:
         sys.exit("The agent was changed on its way.")
@@ -87,15 +85,6 @@ def _forget_old(folder: str) -> None:
             os.unlink(path)
     except FileNotFoundError:
         pass  # another starter does the same
-
-
-def _skip_early() -> None:
-    # What the host has said before it heard of our wish, it will say again.
-    early = b""
-    while not early.endswith(WANTED):
-        if len(early) > _EARLY_BYTES:
-            sys.exit("The host says too much.")
-        early += _read(1)
 
 
 def _read(size: int) -> bytes:

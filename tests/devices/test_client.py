@@ -45,8 +45,9 @@ class Puppet(Transport):
         self.reader, self.writer, self.lanes = StreamReader(), StreamWriter(), Lanes()
         self.out, self.heard, self.closed = queue.Queue(), [], False
 
-    def open(self, deadline):
+    def open(self, deadline, greeting=b""):
         self.out.put(wire.PREAMBLE)
+        self.send(greeting, deadline)
 
     def send(self, data, deadline):
         for frame in self.reader.feed(data):

@@ -188,7 +188,7 @@ def test_a_run_outlives_its_agent_and_no_event_is_lost(links, address, model_byt
 
 
 def test_a_link_that_is_lost_for_good_is_given_up(links, address, monkeypatch):
-    def fail(self, deadline):
+    def fail(self, deadline, greeting=b""):
         raise LinkClosed("The cable is gone.", "Plug it in.")
 
     with connect(address) as session:
@@ -315,7 +315,7 @@ def test_a_lease_whose_session_lost_its_link_before_it_knew_of_it_is_taken_over_
 
 
 def test_a_lease_that_could_not_be_given_back_is_taken_over_at_once(links, address, monkeypatch):
-    def fail(self, deadline):
+    def fail(self, deadline, greeting=b""):
         raise LinkClosed("The cable is gone.", "Plug it in.")
 
     with monkeypatch.context() as gone, connect(address):

@@ -184,7 +184,8 @@ def test_a_board_that_runs_no_commands_is_said_so_at_once(user_settings):
 
 
 def test_the_command_holds_nothing_that_a_shell_could_read_whatever_the_root():
-    commands = [start_command(SshAddress("board", root=root)) for root in ("", "it's $HOME; `a` \\ root\n!")]
+    said = [("", b""), ("it's $HOME; `a` \\ root\n!", b"'; reboot; '")]
+    commands = [start_command(SshAddress("board", root=root), greeting) for root, greeting in said]
     found = [re.fullmatch(r"exec sh -c '([^']*)' '([^']*)' '([A-Za-z0-9+/=]*)'", command) for command in commands]
     assert all(found)
     assert found[0].group(1, 2) == found[1].group(1, 2)
@@ -201,8 +202,8 @@ def test_the_starter_is_python_3_6_and_needs_nothing_but_the_standard_library():
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash"])
 def test_shells_leave_the_command_as_it_is(shell, tmp_path):
-    said = b"too early" + ssh_starter.WANTED + bytes(cached_agent().stat().st_size)
-    command = start_command(SshAddress("board", root=str(tmp_path / "root")))
+    command = start_command(SshAddress("board", root=str(tmp_path / "root")), b"hello")
+    said = bytes(cached_agent().stat().st_size)
     done = subprocess.run([shell, "-c", command], input=said, capture_output=True)
     assert done.stdout == b"EPL/0 agent?\n" == ssh_starter.WANTED
     assert b"changed on its way" in done.stderr
@@ -320,10 +321,10 @@ def test_a_board_that_takes_nothing_any_more_misses_the_deadline_of_send(ssh_ser
 
 def test_the_systems_ssh_is_told_to_ask_nothing_and_to_trust_nothing(user_settings):
     (user_settings / "ssh_config").write_text("Host *\n  StrictHostKeyChecking no\n")
-    words = ssh_exec.SshExecTransport(SshAddress("board", "pi", 22, scheme="ssh+exec")).command()
+    words = ssh_exec.SshExecTransport(SshAddress("board", "pi", 22, scheme="ssh+exec")).command(b"")
     for wanted in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ServerAliveInterval=5", "ForwardAgent=no"):
         assert words[words.index(wanted) - 1] == "-o"
-    assert words[-7:] == ["-l", "pi", "-p", "22", "--", "board", start_command(SshAddress("board"))]
+    assert words[-7:] == ["-l", "pi", "-p", "22", "--", "board", start_command(SshAddress("board"), b"")]
 
 
 @pytest.mark.parametrize(("host", "user"), [("board;id", ""), ("board", "pi;id"), ("board", "-oProxyCommand=id")])
