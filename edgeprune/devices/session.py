@@ -314,9 +314,11 @@ class Session:
                 if self._epoch is not None:
                     self.client.request("lease.renew", {"epoch": self._epoch})
                     self.client.hold(self._epoch)
-            except (ConnectFailed, *_LOST):
+            except (ConnectFailed, DeviceBusy, *_LOST) as error:
                 self.client.close()
-                if attempt == len(RECONNECT_DELAYS_S):
+                # Another port may have our port's name for a moment; a lease that was taken over stays so.
+                fenced = isinstance(error, DeviceBusy) and self.client.hello
+                if fenced or attempt == len(RECONNECT_DELAYS_S):
                     raise
             else:
                 return

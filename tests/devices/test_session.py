@@ -199,6 +199,29 @@ def test_a_link_that_is_lost_for_good_is_given_up(links, address, monkeypatch):
         assert len(links) == 6
 
 
+def test_a_port_that_somebody_has_for_a_moment_is_tried_again(links, address, monkeypatch):
+    opened = session_module.make_transport.open
+
+    def busy_once(self, deadline, greeting=b""):
+        if len(links) == 2:
+            raise DeviceBusy("The port is in use by another process.", "Wait.")
+        opened(self, deadline, greeting)
+
+    with connect(address) as session:
+        monkeypatch.setattr(session_module.make_transport, "open", busy_once)
+        links[0].kill()
+        assert session.request("lease.who")["holder"]
+    assert len(links) == 3
+
+
+def test_who_took_the_board_over_is_told_at_once_over_a_new_link(links, address):
+    with connect(address) as session, connect(address, steal=True):
+        links[0].kill()
+        with pytest.raises(DeviceBusy, match="was taken over by"):
+            session.request("lease.who")
+        assert len(links) == 3
+
+
 def test_a_model_that_does_not_load_fails_with_the_workers_words(board, plan):
     with pytest.raises(RunFailed, match="the worker failed") as caught:
         board.run({**plan, "sha": board.push_bytes(b"no model")}, lambda event: None, 30.0)
