@@ -1,5 +1,8 @@
 """What tests of several areas share: a small real project, trained once."""
 
+import dataclasses
+import functools
+import gc
 import logging
 import shutil
 import signal
@@ -16,6 +19,14 @@ logging.getLogger("torch.__trace").propagate = False
 # A shell starts what it puts in the background deaf to Ctrl-C, and our children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def light_heap():
+    """What imports left stays to the end; unfrozen, every full collection would walk over torch and all the rest."""
+    gc.collect()
+    gc.freeze()
+
 
 MODEL = """
     from torch import nn
@@ -93,7 +104,18 @@ def write_project(folder):
 
 
 @pytest.fixture(scope="session")
-def trained_project(tmp_path_factory):
+def torchlib_is_read_once():
+    """torch.onnx compiles its five hundred operators anew for every export: half of the time of a small one."""
+    from torch.onnx._internal.exporter import _registration
+
+    library = _registration.onnxscript_apis
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "get_torchlib_ops", functools.cache(library.get_torchlib_ops))
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained_project(torchlib_is_read_once, tmp_path_factory):
     """A project that no test may change."""
     folder = tmp_path_factory.mktemp("trained") / "stripes"
     folder.mkdir()
@@ -101,8 +123,42 @@ def trained_project(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def tell_runtimes(tmp_path_factory):
+    """Tells an agent's folder what another agent found out about the runtimes here, which takes a while."""
+    from edgeprune.devices import connect
+
+    known = tmp_path_factory.mktemp("known") / "agent"
+    with connect(f"local://?root={known}") as opened:
+        assert opened.info.runtimes
+    found = (known / "runtimes.json").read_text("utf-8")
+
+    def tell(root):
+        root.mkdir(0o700)
+        (root / "runtimes.json").write_text(found.replace(str(known), str(root)), "utf-8")
+
+    return tell
+
+
+@pytest.fixture(scope="session")
+def brief():
+    """The plan "quick", but of a moment: for claims about anything but the numbers."""
+    from edgeprune.values.plan import PLANS
+
+    return dataclasses.replace(PLANS["quick"], warmup_s=0.05, min_duration_s=0.3)
+
+
 @pytest.fixture
-def project(trained_project, tmp_path, monkeypatch):
+def quick_is_brief(brief, monkeypatch):
+    """Whatever measures in this process by the plan "quick" measures for a moment."""
+    from edgeprune.values.plan import PLANS
+
+    monkeypatch.setitem(PLANS, "quick", brief)
+
+
+@pytest.fixture
+def project(trained_project, tell_runtimes, tmp_path, monkeypatch):
     """A project of the test's own, and an agent root of its own."""
+    tell_runtimes(tmp_path / "board")
     monkeypatch.setenv("EDGEPRUNE_AGENT_ROOT", str(tmp_path / "board"))
     return shutil.copytree(trained_project, tmp_path / "stripes")

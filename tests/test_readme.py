@@ -15,13 +15,13 @@ def blocks(language):
 
 
 @pytest.fixture
-def scope(tmp_path, monkeypatch):
+def scope(tmp_path, monkeypatch, brief):
     """The names that a reader has at hand: a trained model, an input, loaders."""
     import edgeprune as ep
 
     monkeypatch.setenv("EDGEPRUNE_AGENT_ROOT", str(tmp_path / "board"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ep, "BenchPlan", lambda: ep.values.plan.BenchPlan.named("quick"), raising=False)
+    monkeypatch.setattr(ep, "BenchPlan", lambda: brief, raising=False)
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 3)

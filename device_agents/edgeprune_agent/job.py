@@ -15,7 +15,7 @@ class RunError(Exception):
     """A run cannot be done; the host turns `kind` into its own error.
 
     Attributes:
-        kind: RuntimeMissing, ModelRejected, NoProfile, BadInputs, BadOutputs, NotWhole.
+        kind: RuntimeMissing, ModelRejected, NoProfile, NoMarker, BadInputs, BadOutputs, NotWhole.
     """
 
     def __init__(self, kind: str, message: str) -> None:

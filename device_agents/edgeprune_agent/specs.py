@@ -8,6 +8,7 @@ from edgeprune_agent.runtimes import FORMATS, RUNTIMES
 from edgeprune_agent.wire import AgentError, check_name
 
 _DAY_S = 86400.0
+_CHIP = re.compile("gpiochip[0-9]{1,3}")
 _PROVIDER = re.compile("[A-Za-z0-9]{1,32}")
 Check = Callable[[str, Any], None]
 
@@ -64,6 +65,14 @@ def _power(key: str, value: Any) -> None:
         raise AgentError("E_ARG", "rails must be a list of at most 16 names.")
 
 
+def _marker(key: str, value: Any) -> None:
+    if not isinstance(value, dict) or set(value) != {"chip", "line"}:
+        raise AgentError("E_ARG", "{} has the keys chip and line.".format(key))
+    if not isinstance(value["chip"], str) or not _CHIP.fullmatch(value["chip"]):
+        raise AgentError("E_ARG", "chip must be like gpiochip0.")
+    _whole(0, 1023)("line", value["line"])
+
+
 def _optional(inner: Check) -> Check:
     def check(key: str, value: Any) -> None:
         if value is not None:
@@ -85,18 +94,20 @@ _SPECS: Dict[str, Dict[str, Check]] = {
         period_s=_number(0, _DAY_S),
         idle_s=_number(0, 3600),
         power=_optional(_power),
+        marker=_optional(_marker),
         state_period_s=_number(0.01, _DAY_S),
         seed=_whole(0, 2**32 - 1),
         inputs=_optional(_name("sha")),
     ),
     "layers": dict(_CHOSEN, runs=_whole(1, 50), seed=_whole(0, 2**32 - 1)),
     "footprint": dict(_CHOSEN, runs=_whole(1, 10**6), seed=_whole(0, 2**32 - 1)),
-    "infer": dict(_MODEL, inputs=_name("sha")),
+    "infer": dict(_MODEL, provider=_provider, inputs=_name("sha")),
     "check": {
         "model": _name("model"),
         "release": _optional(_name("release")),
         "runtime": _one_of(RUNTIMES),
         "threads": _whole(1, 256),
+        "provider": _provider,
     },
 }
 

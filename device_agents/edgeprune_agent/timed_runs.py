@@ -17,6 +17,7 @@ from edgeprune_agent.job import (
     start_runtime,
     stored_inputs,
 )
+from edgeprune_agent.marker import NoMarker
 from edgeprune_agent.watches import Watches
 
 _EVENT_LAYERS = 100
@@ -73,8 +74,15 @@ def time_layers(job: Job) -> None:
 
 
 def measure_latency(job: Job) -> None:
-    """Time single inferences on one batch of inputs, while other processes watch the board."""
-    watches = Watches(job.spec, job.events)
+    """Time single inferences on one batch of inputs, while other processes watch the board.
+
+    Raises:
+        RunError: The marker's line cannot be driven.
+    """
+    try:
+        watches = Watches(job.spec, job.events)
+    except NoMarker as error:
+        raise RunError("NoMarker", str(error)) from error
     try:
         watches.first()
         _time_inferences(job, watches)
@@ -95,6 +103,7 @@ def _time_inferences(job: Job, watches: Watches) -> None:
     first_run_ns = timing.now_ns() - begin
     finite = _all_finite(outputs)
     watches.lie_idle(job.spec["idle_s"], job.stopped)
+    watches.mark(1)
     load_ns = timing.now_ns()
     warmup = timing.warm_up(infer, job.spec, job.stopped)
     job.events.emit(
@@ -111,7 +120,10 @@ def _time_inferences(job: Job, watches: Watches) -> None:
         _spool(job.events, samples)
 
     sampled = timing.sample(infer, job.spec, deliver, job.stopped)
-    job.events.put("load", begin_ns=load_ns, end_ns=timing.now_ns(), runs=warmup.runs + sampled.runs)
+    end_ns = timing.now_ns()
+    watches.mark(0)
+    runs = warmup.runs + sampled.runs
+    job.events.put("load", begin_ns=load_ns, end_ns=end_ns, runs=runs, marks=watches.marks())
     watches.lie_idle(job.spec["idle_s"], job.stopped)
 
 

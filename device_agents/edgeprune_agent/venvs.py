@@ -92,7 +92,7 @@ class Venvs:
         finally:
             os.close(lock)
         python = os.path.join(self._folder, name, "bin", "python3")
-        return {"venv": name, "runtimes": [runtimes.probe(runtime, python) for runtime in runtimes.RUNTIMES]}
+        return {"venv": name, "runtimes": [runtimes.probe(runtime, python) for runtime in runtimes.OF_WHEELS]}
 
     def _make(self, name: str, shas: List[str]) -> None:
         self._remove_all_but(self._current())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Never
 
 from edgeprune import units
+from edgeprune.choosing.ties import preference
 from edgeprune.errors import ChoiceError
 from edgeprune.values.choice import Constraint
 from edgeprune.values.measurement import Measurement
@@ -80,7 +81,7 @@ def refuse_all(measurements: Sequence[Measurement], bounds: Bounds) -> Never:
     Raises:
         ChoiceError: Always; names the constraints and the nearest miss.
     """
-    nearest = min(measurements, key=lambda measurement: (_shortfall(measurement, bounds), measurement.id))
+    nearest = min(measurements, key=lambda measurement: (_shortfall(measurement, bounds), preference(measurement)))
     broken = bounds.broken(nearest)
     misses = " and ".join(bounds.miss_in_words(nearest, bound) for bound in broken)
     what = f"None of {len(measurements)} variants keeps {' and '.join(map(str, _culprits(measurements, bounds)))}."

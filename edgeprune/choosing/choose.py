@@ -1,7 +1,7 @@
 """Measurements + axes + bounds -> the one to install, and why.
 
 The order of the decision: the constraints; then the objectives one after the other, where a tie passes to the next;
-then accuracy; then the id, so that the same measurements always give the same choice.
+then accuracy; then what a user can look up (see `ties`), so that the same measurements always give the same choice.
 
 Ties do not chain, so "the tied" must be said exactly: on each objective they are all whose interval overlaps that of
 the one with the best value. The first objective's best is sought among all that keep the constraints, later ones among
@@ -17,6 +17,7 @@ from edgeprune.choosing.axes import Axes, Axis
 from edgeprune.choosing.bounds import Bounds, refuse_all
 from edgeprune.choosing.dominance import uncovered
 from edgeprune.choosing.reason import Grounds, reason
+from edgeprune.choosing.ties import preference
 from edgeprune.errors import Inconclusive
 from edgeprune.values.choice import Choice
 from edgeprune.values.measurement import Measurement
@@ -55,18 +56,6 @@ def choose(measurements: Sequence[Measurement], axes: Axes, bounds: Bounds) -> C
     return Choice(winner, bounds.baseline, deciding, runner_up, reason(grounds))
 
 
-def identity(measurement: Measurement) -> tuple[str, str, str]:
-    """Return what tells a measurement from every other one: variant, plan, device.
-
-    Args:
-        measurement: Any.
-
-    Returns:
-        A key to sort by.
-    """
-    return measurement.id, measurement.plan.id, measurement.device_id
-
-
 def _first(eligible: Sequence[Measurement], axes: Sequence[Axis]) -> Measurement:
     tied, _ = uncovered(eligible, axes)
     pool = list(eligible)
@@ -76,7 +65,7 @@ def _first(eligible: Sequence[Measurement], axes: Sequence[Axis]) -> Measurement
             limit = min(known, key=lambda interval: interval.point).high
             tied = [m for m in tied if (interval := axis.interval(m)) and interval.low <= limit]
             pool = tied
-    return min(tied, key=identity)
+    return min(tied, key=preference)
 
 
 def _kept_out(

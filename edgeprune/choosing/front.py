@@ -10,6 +10,7 @@ from edgeprune.choosing import choose
 from edgeprune.choosing.axes import Axes, axes_of
 from edgeprune.choosing.bounds import Bounds
 from edgeprune.choosing.dominance import uncovered
+from edgeprune.choosing.ties import preference
 from edgeprune.errors import UsageError
 from edgeprune.values.choice import Choice, Constraint, Objective
 from edgeprune.values.measurement import Measurement
@@ -97,7 +98,7 @@ def _known(constraint: Constraint) -> Constraint:
 
 def _place(measurement: Measurement, axes: Axes) -> tuple[object, ...]:
     values = [measurement.quantity(axis.quantity) for axis in axes.ranked]
-    return *((value is None, value or 0.0) for value in values), *choose.identity(measurement)
+    return *((value is None, value or 0.0) for value in values), *preference(measurement)
 
 
 def _dense(measurements: Sequence[Measurement]) -> Measurement | None:
@@ -109,8 +110,8 @@ def _first_file(measurements: Sequence[Measurement]) -> Measurement | None:
     return None if any(measurement.variant for measurement in measurements) else measurements[0]
 
 
-def _how_plain(dense: Measurement) -> tuple[bool, bool, bool, float, tuple[str, str, str]]:
+def _how_plain(dense: Measurement) -> tuple[object, ...]:
     # Among equals the fastest: no variant shall look good against a slow run of the baseline.
     artifact = dense.artifact
     plain = artifact.precision != "fp32", artifact.format != "onnx", dense.verdict == "inconclusive"
-    return *plain, dense.latency.p50_s, choose.identity(dense)
+    return *plain, dense.latency.p50_s, preference(dense)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgeprune.choosing.axes import Axes, Axis
 from edgeprune.choosing.bounds import Bounds, written
+from edgeprune.choosing.ties import decision
 from edgeprune.values.measurement import Measurement
 
 _NAMES = {"latency": "p50"}
@@ -102,7 +103,7 @@ def _runner_up(grounds: Grounds) -> str:
     if axes[0].better(second, winner):
         tie = f"both tie on {_title(axes[0])} with the best, within its uncertainty"
     if decided is None:
-        return f"{intro}: {tie}, and on everything else that was compared, so the order of their ids decided."
+        return f"{intro}: {tie}, and on everything else that was compared{decision(winner, second)}."
     return f"{intro}: {tie}, so {_title(decided)} decided, {_verdict(decided, winner, second)}."
 
 

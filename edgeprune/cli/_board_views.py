@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -31,6 +31,24 @@ def reading_line(reading: Reading) -> str:
     return f"{reading.at_s:6.1f} s {heat:>9} {clock:>9} {busy:>12} {power:>8}  {', '.join(filter(None, words)) or '–'}"
 
 
+def reasons_noted(readings: Iterable[Reading], note: Callable[[str], None]) -> Iterator[Reading]:
+    """Say why there is no power, once for each reason.
+
+    Args:
+        readings: Of a board.
+        note: Tells a person.
+
+    Yields:
+        The readings.
+    """
+    said = ""
+    for reading in readings:
+        if reading.power_missing and reading.power_missing != said:
+            said = reading.power_missing
+            note(f"power: {said}")
+        yield reading
+
+
 def profile_view(profile: BoardProfile) -> RenderableType:
     """Return a view of a board's profile: a series with bars for each question."""
     parts: list[RenderableType] = [Text(f"{profile.device}: {profile.model}", style="bold")]
@@ -45,6 +63,8 @@ def profile_view(profile: BoardProfile) -> RenderableType:
         parts.append(Text(f"throttling: {profile.throttling or 'none'}"))
     if profile.minute_p50_s:
         parts.append(Text("minutes: " + " ".join(_time(median) for median in profile.minute_p50_s)))
+    if profile.idle_power_w is not None:
+        parts.append(Text(f"idle power: {profile.idle_power_w:.3g} W ({profile.power_source})"))
     parts += [Text(f"{name.replace('_', ' ')}: {why}", style="dim") for name, why in profile.missing.items()]
     return Group(*parts)
 

@@ -38,6 +38,7 @@ Minimize = Annotated[
 ]
 DeviceTime = Annotated[str | None, typer.Option(help="Time to spend on the board, such as 10m.")]
 Plan = Annotated[str | None, typer.Option(help="How to measure: quick, default, strict, sustained, duty or tiny.")]
+Meter = Annotated[str, typer.Option(help="Power source, such as onboard; the device's own if not given.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Try at most so many variants.")]
 
 

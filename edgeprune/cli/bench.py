@@ -24,7 +24,7 @@ def bench(
     strict: Annotated[bool, typer.Option(help="Refuse a model of which a node falls back to the CPU.")] = False,
     pin: Annotated[bool, typer.Option(help="Pin the board's clocks meanwhile, and give them back.")] = False,
     power_mode: Annotated[int | None, typer.Option(min=0, help="Of nvpmodel, to measure in; pins, too.")] = None,
-    meter: Annotated[str, typer.Option(help="Power source, such as onboard; the device's own if not given.")] = "",
+    meter: o.Meter = "",
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     config: o.ConfigPath = None,

@@ -100,6 +100,8 @@ class FinetuneConfig:
         sparsity_weight: Of the L1 norm of batch norm's scales in the loss (network slimming), in training before a
             cut; 0 leaves it out.
         refit_batches: Batches from which the layers after a cut are refit before the first epoch; 0 leaves that out.
+        quantization_aware_epochs: How many of the epochs, the last ones after the last cut, compute with int8 weights
+            and activations.
     """
 
     epochs: Annotated[int, Within(low=0)] = 1
@@ -112,6 +114,7 @@ class FinetuneConfig:
     seed: Annotated[int, Within(low=0)] = 0
     sparsity_weight: Annotated[float, Within(low=0)] = 0.0
     refit_batches: Annotated[int, Within(low=0)] = 16
+    quantization_aware_epochs: Annotated[int, Within(low=0)] = 0
 
 
 @dataclass(frozen=True, slots=True)

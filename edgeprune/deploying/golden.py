@@ -16,6 +16,7 @@ from edgeprune.values.artifact import Artifact, TensorSpec
 
 if TYPE_CHECKING:
     from edgeprune.devices.session import Session
+    from edgeprune.values.plan import BenchPlan
 
 Array = NDArray[Any]
 TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2, "int8": 5e-2}
@@ -47,7 +48,7 @@ def make_golden(
     session: Session,
     artifact: Artifact,
     runtime: str,
-    threads: int,
+    plan: BenchPlan,
     given: tuple[Sequence[Array], Sequence[Array]] | None,
 ) -> Golden:
     """Pack golden inputs and outputs; without given ones, ask the board what it makes of random inputs.
@@ -56,7 +57,7 @@ def make_golden(
         session: Of the board.
         artifact: The model.
         runtime: On the board.
-        threads: Of the runtime.
+        plan: How it was measured: threads and provider.
         given: Inputs and outputs, one array each, examples first; None to ask the board, which proves that the release
             computes what it computed before, not that it computes what the host does.
 
@@ -69,7 +70,9 @@ def make_golden(
     """
     if given is None:
         inputs = _random_inputs(artifact.inputs)
-        outputs: Sequence[Array] = infer(session, artifact, inputs, threads=threads, runtime=runtime)
+        outputs: Sequence[Array] = infer(
+            session, artifact, inputs, threads=plan.threads, runtime=runtime, provider=plan.provider
+        )
     else:
         inputs, outputs = fit_inputs(artifact, given[0]), [np.asarray(array) for array in given[1]]
     if len(outputs) != len(artifact.outputs):

@@ -44,7 +44,7 @@ def check_release(session: Session, model: str, release: str | None, manifest: M
         session: Of the board.
         model: Its name there.
         release: Id; None for the one that `current` points at.
-        manifest: Of the release: `runtime` and `threads`.
+        manifest: Of the release: `runtime`, `threads` and `provider`.
 
     Returns:
         The outcome.
@@ -58,8 +58,8 @@ def check_release(session: Session, model: str, release: str | None, manifest: M
         if event["kind"] == "checked":
             seen.update(event)
 
-    runtime, threads = str(manifest.get("runtime")), int(manifest.get("threads", 1))
-    spec = {"kind": "check", "model": model, "release": release, "runtime": runtime, "threads": threads}
+    how = {"threads": int(manifest.get("threads", 1)), "provider": str(manifest.get("provider", "auto"))}
+    spec = {"kind": "check", "model": model, "release": release, "runtime": str(manifest.get("runtime")), **how}
     run_worker(session, spec, hear, 2 * START_S, f"release {release or 'current'} of {model}")
     if not seen:
         raise ProtocolError(f"{session.profile.name}: a check ended without an outcome.", "Check again.")

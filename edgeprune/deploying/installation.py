@@ -90,7 +90,7 @@ def install(
     tell("push")
     send(session, artifact, listener)
     tell("golden")
-    proof = make_golden(session, artifact, runtime, plan.threads, golden)
+    proof = make_golden(session, artifact, runtime, plan, golden)
     proof_sha = session.push_bytes(proof.data)
     new = _Plan(
         model,
@@ -156,6 +156,7 @@ def _facts(measurement: Measurement, runtime: str, proof: Golden) -> dict[str, A
         "runtime": runtime,
         "runtime_version": measurement.environment.get("runtime_version"),
         "threads": measurement.plan.threads,
+        "provider": measurement.plan.provider,
         "p50_s": latency.p50_s,
         "p50_ci_s": list(latency.p50_ci_s),
         "peak_memory_bytes": measurement.peak_memory_bytes,

@@ -108,9 +108,11 @@ def _match(board: BoardType, model: str) -> int:
 
 
 def _lack(runtime: RuntimeInfo, profile: DeviceProfile, info: DeviceInfo, board: BoardType) -> Lack:
-    name, pip_name = runtime.name, _PACKAGES.get(runtime.name, runtime.name)
+    name = runtime.name
     if command := board.facts.get(f"{name}_command"):
         return Lack(name, runtime.reason, str(command.value), command.source)
+    if name not in _PACKAGES:
+        return Lack(name, runtime.reason, "", "It comes with the board's system, not by pip.")
     # Which wheels there are is a matter of processor and Python; only where the board says nothing of its own.
     facts = {**generic_board(info.arch, board_types()).facts, **board.facts}
     minor = "_".join(info.python.split(".")[:2])
@@ -118,7 +120,7 @@ def _lack(runtime: RuntimeInfo, profile: DeviceProfile, info: DeviceInfo, board:
     if fact and fact.value == "none":
         return Lack(name, runtime.reason, "", f"pip has none for Python {info.python} on {info.arch}.")
     note = "" if fact else f"Not known to exist for Python {info.python} on {info.arch}; pip will tell."
-    package = str(fact.value) if fact else pip_name
+    package = str(fact.value) if fact else _PACKAGES[name]
     return Lack(name, runtime.reason, _pip_command(profile, board, package), note, package)
 
 

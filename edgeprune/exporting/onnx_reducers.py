@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
 
 import numpy as np
 
-from edgeprune.errors import ExportError
 from edgeprune.exporting.onnx_bytes import to_bytes
 from edgeprune.exporting.onnx_file import ONNX_FAILURES, ORT_FAILURES
 from edgeprune.exporting.reducer import Batches, Reducer, layered
 from edgeprune.exporting.storage import scratch_folder
-from edgeprune.exporting.thirdparty import failing_as, quiet
+from edgeprune.exporting.thirdparty import quiet
 from edgeprune.values.spec import ExportSpec
 
 with quiet():
@@ -40,44 +39,37 @@ METHODS = {
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
-_STEP = "Export it as fp32, or report the model with the message."
-_FAILURES = (*ONNX_FAILURES, *ORT_FAILURES)
 
 
-class OnnxHalf(Reducer):
+class _OnnxReducer(Reducer):
+    tool = "The ONNX quantizer"
+    next_step = "Export it as fp32, or report the model with the message."
+    failures = (*ONNX_FAILURES, *ORT_FAILURES)
+
+
+class OnnxHalf(_OnnxReducer):
     """Computes in half precision between float32 inputs and outputs.
 
     onnxruntime computes fp16 in float32 on most CPUs, so that activations which overflow do so on the board only;
     weights that do not fit are found here.
     """
 
+    tool = "The fp16 converter"
+
     def __init__(self, content: bytes, spec: ExportSpec, batches: Batches) -> None:
         self._model = _named(onnx.ModelProto.FromString(content))
         self.layers = _layers(self._model)
 
-    def reduced(self, keep: Collection[str] = ()) -> bytes:
-        """Write the file in half precision.
-
-        Args:
-            keep: Layers that stay float.
-
-        Returns:
-            A file of about half the size.
-
-        Raises:
-            ExportError: The converter failed, or a weight is too large.
-        """
+    def _written(self, kept: list[str]) -> bytes:
         model = copy.deepcopy(self._model)
-        with failing_as(ExportError, "The fp16 converter failed", _STEP, *ONNX_FAILURES):
-            _refuse_large_weights(model)
-            blocked = self.members(keep)
-            half = convert_float_to_float16(model, keep_io_types=True, max_finite_val=FP16_MAX, node_block_list=blocked)
-            sorted_ = OnnxModel(half)
-            sorted_.topological_sort()  # the converter appends its casts behind the nodes that read them
-            return to_bytes(sorted_.model)
+        _refuse_large_weights(model)
+        half = convert_float_to_float16(model, keep_io_types=True, max_finite_val=FP16_MAX, node_block_list=kept)
+        sorted_ = OnnxModel(half)
+        sorted_.topological_sort()  # the converter appends its casts behind the nodes that read them
+        return to_bytes(sorted_.model)
 
 
-class OnnxStatic(Reducer):
+class OnnxStatic(_OnnxReducer):
     """Inserts QuantizeLinear and DequantizeLinear pairs, scales from calibrated ranges.
 
     Weights are int8 per channel; activations are uint8, because onnxruntime's x86 kernels fuse ReLU, depthwise
@@ -87,69 +79,46 @@ class OnnxStatic(Reducer):
     """
 
     def __init__(self, content: bytes, spec: ExportSpec, batches: Batches) -> None:
-        with failing_as(ExportError, "The ONNX quantizer failed", _STEP, *_FAILURES):
+        with self.failing():
             self._model = _prepared(content)
             self.layers = _layers(self._model)
             self._ranges = _ranges(self._model, METHODS[spec.calibration], batches)
 
-    def reduced(self, keep: Collection[str] = ()) -> bytes:
-        """Write the file in int8.
-
-        Args:
-            keep: Layers that stay float.
-
-        Returns:
-            The quantized file.
-
-        Raises:
-            ExportError: The quantizer failed.
-        """
-        with failing_as(ExportError, "The ONNX quantizer failed", _STEP, *_FAILURES):
-            quantizer = QDQQuantizer(
-                copy.deepcopy(self._model),
-                per_channel=True,
-                reduce_range=False,
-                weight_qType=QuantType.QInt8,
-                activation_qType=QuantType.QUInt8,
-                tensors_range=self._ranges,
-                nodes_to_quantize=[],
-                nodes_to_exclude=self.members(keep),
-                op_types_to_quantize=_STATIC_OPERATORS,
-                extra_options={},
-            )
-            quantizer.quantize_model()
-            quantizer.model.topological_sort()
-            return to_bytes(quantizer.model.model)
+    def _written(self, kept: list[str]) -> bytes:
+        quantizer = QDQQuantizer(
+            copy.deepcopy(self._model),
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=self._ranges,
+            nodes_to_quantize=[],
+            nodes_to_exclude=kept,
+            op_types_to_quantize=_STATIC_OPERATORS,
+            extra_options={},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+        return to_bytes(quantizer.model.model)
 
 
-class OnnxDynamic(Reducer):
+class OnnxDynamic(_OnnxReducer):
     """Weights in uint8, activations scaled when they come: needs no calibration data.
 
     uint8 because onnxruntime's ConvInteger takes nothing else for weights.
     """
 
     def __init__(self, content: bytes, spec: ExportSpec, batches: Batches) -> None:
-        with failing_as(ExportError, "The ONNX quantizer failed", _STEP, *_FAILURES):
+        with self.failing():
             self._model = _prepared(content)
         self.layers = _layers(self._model)
 
-    def reduced(self, keep: Collection[str] = ()) -> bytes:
-        """Write the file with integer weights.
-
-        Args:
-            keep: Layers that stay float.
-
-        Returns:
-            The quantized file.
-
-        Raises:
-            ExportError: The quantizer failed, or nothing in the network can be quantized.
-        """
-        with scratch_folder() as folder, failing_as(ExportError, "The ONNX quantizer failed", _STEP, *_FAILURES):
+    def _written(self, kept: list[str]) -> bytes:
+        with scratch_folder() as folder:
             written = folder / "int8.onnx"
             quantize_dynamic(
                 copy.deepcopy(self._model), written, per_channel=False, weight_type=QuantType.QUInt8,
-                nodes_to_exclude=self.members(keep),
+                nodes_to_exclude=kept,
             )  # fmt: skip
             return to_bytes(onnx.load(written))
 

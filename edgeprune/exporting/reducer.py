@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from edgeprune.errors import ExportError
+from edgeprune.exporting.thirdparty import failing_as
 from edgeprune.registry import Registry
 from edgeprune.values.spec import ExportSpec
 
@@ -40,9 +43,15 @@ class Reducer(ABC):
 
     Attributes:
         layers: Names of what can be left in float: each operator with weights, and the operators up to the next one.
+        tool: What does the work, in the words of an error.
+        next_step: What to do when it fails.
+        failures: What it raises beyond the usual.
     """
 
     layers: Mapping[str, Sequence[str]]
+    tool: ClassVar[str]
+    next_step: ClassVar[str]
+    failures: ClassVar[tuple[type[Exception], ...]] = ()
 
     @abstractmethod
     def __init__(self, content: bytes, spec: ExportSpec, batches: Batches) -> None:
@@ -57,7 +66,6 @@ class Reducer(ABC):
             ExportError: The converter failed.
         """
 
-    @abstractmethod
     def reduced(self, keep: Collection[str] = ()) -> bytes:
         """Write the file with fewer bits.
 
@@ -70,10 +78,16 @@ class Reducer(ABC):
         Raises:
             ExportError: The converter failed, or a weight is too large for the precision.
         """
+        with self.failing():
+            return self._written([name for layer in keep for name in self.layers[layer]])
 
-    def members(self, layers: Collection[str]) -> list[str]:
-        """Return the operators of some layers."""
-        return [name for layer in layers for name in self.layers[layer]]
+    @abstractmethod
+    def _written(self, kept: list[str]) -> bytes:
+        """Write the file with fewer bits, the operators `kept` in float."""
+
+    def failing(self) -> AbstractContextManager[None]:
+        """Return a block in which a failure of the tool becomes an ExportError."""
+        return failing_as(ExportError, f"{self.tool} failed", self.next_step, *self.failures)
 
 
 def reducer(content: bytes, spec: ExportSpec, batches: Batches) -> Reducer:

@@ -3,82 +3,57 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from edgeprune.errors import ExportError
 from edgeprune.exporting.reducer import Batches, Reducer, layered
 from edgeprune.exporting.running import fitted
 from edgeprune.exporting.tflite_file import TfliteFile
-from edgeprune.exporting.thirdparty import failing_as, require
+from edgeprune.exporting.thirdparty import require
 from edgeprune.values.spec import ExportSpec
 
 SMALLEST_RANGE = 1e-6
 """Activations within this of zero, over all calibration data, count as dead."""
 
 _EVERYTHING = ".*"
-_STEP = "Export it as fp32, or to ONNX."
 
 
-class TfliteHalf(Reducer):
+class _TfliteReducer(Reducer):
+    tool = "The TFLite quantizer"
+    next_step = "Export it as fp32, or to ONNX."
+
+    def __init__(self, content: bytes, spec: ExportSpec, batches: Batches) -> None:
+        self._content = content
+        with self.failing():
+            self.layers = _layers(content)
+
+
+class TfliteHalf(_TfliteReducer):
     """Weights in half precision; the runtime computes in float32, or in fp16 where it has such kernels."""
 
-    def __init__(self, content: bytes, spec: ExportSpec, batches: Batches) -> None:
-        self._content = content
-        self.layers = _layers(content)
+    tool = "The TFLite fp16 converter"
 
-    def reduced(self, keep: Collection[str] = ()) -> bytes:
-        """Write the file with half-precision weights.
-
-        Args:
-            keep: Layers that stay float.
-
-        Returns:
-            A file of about half the size.
-
-        Raises:
-            ExportError: The quantizer failed, or a weight is too large.
-        """
+    def _written(self, kept: list[str]) -> bytes:
         types, quantizer = _part("qtyping"), _part("quantizer")
-        with failing_as(ExportError, "The TFLite fp16 converter failed", _STEP):
-            half = types.TensorQuantizationConfig(num_bits=16, dtype=types.TensorDataType.FLOAT)
-            config = types.OpQuantizationConfig(
-                weight_tensor_config=half, compute_precision=types.ComputePrecision.FLOAT, explicit_dequantize=True
-            )
-            recipes = _part("recipe_manager").RecipeManager()
-            everything, casting = types.TFLOperationName.ALL_SUPPORTED, quantizer.AlgorithmName.FLOAT_CASTING
-            recipes.add_quantization_config(_EVERYTHING, everything, config, casting)
-            return _quantized(self._content, recipes, self.members(keep))
+        half = types.TensorQuantizationConfig(num_bits=16, dtype=types.TensorDataType.FLOAT)
+        config = types.OpQuantizationConfig(
+            weight_tensor_config=half, compute_precision=types.ComputePrecision.FLOAT, explicit_dequantize=True
+        )
+        recipes = _part("recipe_manager").RecipeManager()
+        everything, casting = types.TFLOperationName.ALL_SUPPORTED, quantizer.AlgorithmName.FLOAT_CASTING
+        recipes.add_quantization_config(_EVERYTHING, everything, config, casting)
+        return _quantized(self._content, recipes, kept)
 
 
-class TfliteDynamic(Reducer):
+class TfliteDynamic(_TfliteReducer):
     """Weights in int8 per channel, activations scaled by the runtime as they come: needs no calibration data."""
 
-    def __init__(self, content: bytes, spec: ExportSpec, batches: Batches) -> None:
-        self._content = content
-        self.layers = _layers(content)
-
-    def reduced(self, keep: Collection[str] = ()) -> bytes:
-        """Write the file with integer weights.
-
-        Args:
-            keep: Layers that stay float.
-
-        Returns:
-            The quantized file.
-
-        Raises:
-            ExportError: The quantizer failed.
-        """
-        with failing_as(ExportError, "The TFLite quantizer failed", _STEP):
-            recipes = _part("recipe_manager").RecipeManager()
-            recipes.load_quantization_recipe(_part("recipe").dynamic_wi8_afp32())
-            return _quantized(self._content, recipes, self.members(keep))
+    def _written(self, kept: list[str]) -> bytes:
+        return _quantized(self._content, _recipes_of("dynamic_wi8_afp32"), kept)
 
 
-class TfliteStatic(Reducer):
+class TfliteStatic(_TfliteReducer):
     """Weights in int8 per channel and activations per tensor, scales from the calibrated minimum and maximum.
 
     The quantizer's own default is a moving average of the extremes; it clips (measured on a Fashion-MNIST CNN: max
@@ -87,8 +62,8 @@ class TfliteStatic(Reducer):
     """
 
     def __init__(self, content: bytes, spec: ExportSpec, batches: Batches) -> None:
-        self._content, self._integer_io = content, spec.integer_io
-        self.layers = _layers(content)
+        super().__init__(content, spec, batches)
+        self._integer_io = spec.integer_io
         self._ranges = self._calibrated(batches)
 
     def _calibrated(self, batches: Batches) -> dict[str, Any]:
@@ -96,7 +71,7 @@ class TfliteStatic(Reducer):
         file = TfliteFile(self._content, "The float model")
         names = [spec.name for spec in file.inputs]
         feeds = [dict(zip(names, fitted(file.inputs, batch), strict=True)) for batch in batches]
-        with failing_as(ExportError, "The TFLite quantizer failed", _STEP):
+        with self.failing():
             statistics = calibrator.Calibrator(
                 self._content, num_threads=1, mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
                 qsv_update_func=_part("utils.qsv_utils").min_max_update,
@@ -104,29 +79,22 @@ class TfliteStatic(Reducer):
             statistics.calibrate({file.signature: feeds}, self._recipes())
             return _widened(statistics.get_model_qsvs())
 
-    def reduced(self, keep: Collection[str] = ()) -> bytes:
-        """Write the file in int8.
-
-        Args:
-            keep: Layers that stay float.
-
-        Returns:
-            The quantized file.
-
-        Raises:
-            ExportError: The quantizer failed.
-        """
-        with failing_as(ExportError, "The TFLite quantizer failed", _STEP):
-            return _quantized(self._content, self._recipes(), self.members(keep), self._ranges)
+    def _written(self, kept: list[str]) -> bytes:
+        return _quantized(self._content, self._recipes(), kept, self._ranges)
 
     def _recipes(self) -> Any:
         # Unless asked otherwise the ends of the graph stay float: every precision takes and gives the same.
-        recipes = _part("recipe_manager").RecipeManager()
-        recipes.load_quantization_recipe(_part("recipe").static_wi8_ai8())
+        recipes = _recipes_of("static_wi8_ai8")
         types = _part("qtyping").TFLOperationName
         for end in () if self._integer_io else (types.INPUT, types.OUTPUT):
             _leave_float(recipes, _EVERYTHING, end)
         return recipes
+
+
+def _recipes_of(name: str) -> Any:
+    recipes = _part("recipe_manager").RecipeManager()
+    recipes.load_quantization_recipe(getattr(_part("recipe"), name)())
+    return recipes
 
 
 def _quantized(content: bytes, recipes: Any, kept: list[str], ranges: dict[str, Any] | None = None) -> bytes:
@@ -146,14 +114,13 @@ def _leave_float(recipes: Any, pattern: str, operation: Any) -> None:
 def _layers(content: bytes) -> dict[str, list[str]]:
     """Return the layers of the one graph, operators called as the quantizer calls them."""
     tools = _part("utils.tfl_flatbuffer_utils")
-    with failing_as(ExportError, "The TFLite quantizer failed", _STEP):
-        model = tools.read_model(content)
-        graph = model.subgraphs[0]
-        matrices = {index for index, tensor in enumerate(graph.tensors) if _is_matrix(model, tensor)}
-        return layered(
-            (tools.get_op_scope(operator, graph.tensors), not matrices.isdisjoint(operator.inputs))
-            for operator in graph.operators
-        )
+    model = tools.read_model(content)
+    graph = model.subgraphs[0]
+    matrices = {index for index, tensor in enumerate(graph.tensors) if _is_matrix(model, tensor)}
+    return layered(
+        (tools.get_op_scope(operator, graph.tensors), not matrices.isdisjoint(operator.inputs))
+        for operator in graph.operators
+    )
 
 
 def _is_matrix(model: Any, tensor: Any) -> bool:

@@ -12,9 +12,10 @@ from edgeprune.config import Config
 from edgeprune.devices import Session, connect, resolve
 from edgeprune.exporting.loading import load_artifact
 from edgeprune.exporting.probe import probe_network
-from edgeprune.flow.monitor import NO_METER
 from edgeprune.measuring import evidence
+from edgeprune.measuring.energy_window import idle_power
 from edgeprune.measuring.latency import latency_stats
+from edgeprune.measuring.live_power import NO_METER
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.board_profile import BoardProfile, HeatPoint, Point
 from edgeprune.values.device import DeviceProfile
@@ -40,12 +41,14 @@ class Questions:
         minutes: How long the load lasts that shows the heat; 0 for none.
         widths: For the stairs.
         batches: For the batch.
+        meter: Address of what reads the idle power; "" for the device's own.
     """
 
     model: Path | None = None
     minutes: float = 1.0
     widths: Sequence[int] = WIDTHS
     batches: Sequence[int] = BATCHES
+    meter: str = ""
 
 
 def profile_board(
@@ -74,12 +77,20 @@ def profile_board(
         return _Profiler(session, Path(folder), questions or Questions(), listener).answer()
 
 
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    power_w: float | None
+    source: str
+    missing: str
+
+
 class _Profiler:
     def __init__(self, session: Session, folder: Path, questions: Questions, listener: Listener) -> None:
         self._session, self._folder, self._ask, self._listener = session, folder, questions, listener
         self._model = load_artifact(questions.model) if questions.model else probe_network(folder, WIDTH)
 
     def answer(self) -> BoardProfile:
+        idle = self._idle()  # first, while the board is cool
         threads = self._series("threads", self._thread_counts(), lambda n: (self._model, n))
         batch: tuple[Point, ...] = ()
         if self._ask.model is None:
@@ -97,8 +108,9 @@ class _Profiler:
             heat=_curve(heat),
             minute_p50_s=tuple(median for repeat in heat for median in _minutes(repeat)),
             throttling=evidence.throttling(heat),
-            idle_power_w=None,
-            missing=self._missing(heat),
+            idle_power_w=idle.power_w,
+            power_source=idle.source,
+            missing=self._missing(idle, heat),
         )
 
     def _thread_counts(self) -> list[int]:
@@ -129,8 +141,19 @@ class _Profiler:
         plan = replace(_PLAN, threads=self._session.info.cpu_count, min_duration_s=seconds, max_duration_s=seconds + 60)
         return [measuring.measure_repeat(self._session, self._model, plan, 1, self._listener)]
 
-    def _missing(self, heat: Sequence[Repeat]) -> dict[str, str]:
-        missing = {"idle_power": NO_METER}
+    def _idle(self) -> _Idle:
+        power = measuring.power_for(self._session, self._ask.meter or self._session.profile.meter, self._listener)
+        if power.source is None:
+            return _Idle(None, "", power.missing or NO_METER)
+        repeat = measuring.measure_repeat(self._session, self._model, _PLAN, 1, self._listener, power)
+        if repeat.power is None or repeat.load is None:
+            return _Idle(None, "", repeat.power_missing)
+        power_w, reason = idle_power(repeat.power, repeat.load)
+        meter = repeat.power.meter
+        return _Idle(power_w, f"{meter.source}, {meter.boundary}" if power_w is not None else "", reason)
+
+    def _missing(self, idle: _Idle, heat: Sequence[Repeat]) -> dict[str, str]:
+        missing = {"idle_power": idle.missing} if idle.power_w is None else {}
         if not heat:
             missing["heat"] = "not asked for"
         elif evidence.temperatures_c(heat) is None:

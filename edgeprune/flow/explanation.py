@@ -11,6 +11,7 @@ from typing import Any
 from edgeprune import pruning
 from edgeprune.choosing.axes import Axis, axes_of
 from edgeprune.choosing.bounds import Bounds, written
+from edgeprune.choosing.ties import decision
 from edgeprune.config import Config
 from edgeprune.errors import UsageError
 from edgeprune.flow.goal import Goal
@@ -153,7 +154,7 @@ def _why_lost(lost: Measurement, winner: Measurement, axes: Sequence[Axis], boun
     for axis in axes:
         if axis.better(winner, lost):
             return f"{axis.quantity} {_figure(lost, axis)} against the winner's {_figure(winner, axis)}"
-    return "ties with the winner within the uncertainty, and the order of the ids decided"
+    return f"ties with the winner within the uncertainty{decision(winner, lost)}"
 
 
 def _figure(measurement: Measurement, axis: Axis) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeprune.config import Config
 from edgeprune.devices import connect, resolve
 from edgeprune.measuring import evidence
+from edgeprune.measuring.live_power import live_power
 from edgeprune.values.board_state import BoardState
 from edgeprune.values.device import DeviceProfile
-
-NO_METER = "no meter is read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,8 @@ class Reading:
         state: As the board told it.
         busy: Processors that were busy since the reading before; None where the kernel does not tell.
         throttling: What lowered the clocks since then, in words; "" for nothing.
-        power_w: None: no meter is read.
+        power_w: Mean since the reading before, of a meter at the host; None where nothing tells,
+        power_missing: and why.
     """
 
     at_s: float
@@ -32,6 +32,7 @@ class Reading:
     busy: float | None
     throttling: str
     power_w: float | None = None
+    power_missing: str = ""
 
 
 def watch_board(
@@ -39,6 +40,7 @@ def watch_board(
     interval_s: float = 1.0,
     count: int | None = None,
     *,
+    meter: str = "",
     config: Config | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Reading]:
@@ -48,19 +50,22 @@ def watch_board(
         device: Name, tag or address of the board, or its profile.
         interval_s: Between two readings.
         count: How many; None for no end.
+        meter: Address of what reads power; "" for the device's own.
         config: Whose devices are known by name, too.
         sleep: Waits for so many seconds.
 
     Yields:
         Readings, the first one an interval after the call: load is what happened between two.
     """
-    with connect(resolve(device, config.devices if config else None), exclusive=False) as session:
+    profile = resolve(device, config.devices if config else None)
+    with connect(profile, exclusive=False) as session, live_power(meter or profile.meter) as power:
         first = before = session.state()
         done = 0
         while count is None or done < count:
             sleep(interval_s)
             state = session.state()
-            yield read_between(first, before, state)
+            power_w, missing = power.look()
+            yield replace(read_between(first, before, state), power_w=power_w, power_missing=missing)
             before, done = state, done + 1
 
 

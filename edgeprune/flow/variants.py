@@ -137,7 +137,7 @@ def pruned(project: Project, prune: PruneSpec, *, finetune: bool, listener: List
     model = _slimmed(project, listener) if finetune and prune.criterion == "bn_scale" else project.model
 
     def between(model: nn.Module, recipe: PruneRecipe) -> None:
-        recover(project, model, recipe, project.finetune_spec, listener)
+        recover(project, model, recipe, replace(project.finetune_spec, quantization_aware_epochs=0), listener)
 
     result = pruning.prune(
         model, prune, example_inputs=project.example_inputs, calibration=calibration,
@@ -149,7 +149,7 @@ def pruned(project: Project, prune: PruneSpec, *, finetune: bool, listener: List
 
 
 def _slimmed(project: Project, listener: Listener) -> nn.Module:
-    spec = project.finetune_spec
+    spec = replace(project.finetune_spec, quantization_aware_epochs=0)
     if not spec.sparsity_weight or project.trainer is not None:
         return project.model
     model = deepcopy(project.model)

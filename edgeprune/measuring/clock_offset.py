@@ -4,6 +4,8 @@ A ping leaves at t0 and is back at t3, and the board reads its clock somewhere i
 by that reading less the middle of t0 and t3, give or take half of what the ping took. Before and after a run the
 quickest of some pings counts; in between the offset changes linearly.
 
+A line of the board that is wired to an input of the meter needs none of that: an edge is one moment on both clocks.
+
 Source:
     RFC 5905 (NTPv4), sec. 8, of which this is the half that needs no second time stamp.
 """
@@ -12,11 +14,13 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+
+from edgeprune.errors import MeterFailed
 
 PINGS = 16
 _BETWEEN_S = 0.005
@@ -65,6 +69,27 @@ def _ping(board: Pinged) -> Offset:
     back = time.monotonic_ns()
     middle = (sent + back) // 2
     return Offset(middle, int(theirs) - middle, (back - sent + 1) // 2)
+
+
+def offsets_at_edges(edges: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> tuple[Offset, Offset]:
+    """Compare what a meter's input saw with when the board set its line.
+
+    Args:
+        edges: When the input changed, by our clock, and to what.
+        marks: When the line was set to 1 and to 0, by the board's clock, and how far that may be off, ns.
+
+    Returns:
+        The offsets at the two edges.
+
+    Raises:
+        MeterFailed: The input saw something else than one rise and one fall.
+    """
+    if [level for _, level in edges] != [1, 0] or len(marks) != 2:
+        seen = ", ".join("a rise" if level else "a fall" for _, level in edges) or "nothing"
+        step = "See to the wire from the board's line to the meter's input, and to their common ground."
+        raise MeterFailed(f"The meter's input saw {seen}, and the board set its line up and down once.", step)
+    rise, fall = (Offset(at, theirs - at, bound) for (at, _), (theirs, bound) in zip(edges, marks, strict=True))
+    return rise, fall
 
 
 def to_board_clock(times_ns: array[int], before: Offset, after: Offset) -> tuple[array[int], float]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeprune.errors import NotCredible
 from edgeprune.measuring import power_gates as gates
 from edgeprune.measuring.mean_uncertainty import Floats, Mean, combine_freedom, mean_of
 from edgeprune.measuring.power_readings import Bools, Readings, readings_of
@@ -62,6 +63,24 @@ def window_energy(trace: PowerTrace, load: LoadWindow) -> WindowEnergy:
     energy = _estimate(readings)
     gates.check_energy(trace.meter.source, energy)
     return energy
+
+
+def idle_power(trace: PowerTrace, load: LoadWindow) -> tuple[float | None, str]:
+    """Work out the power of the board around a load, the model loaded and nothing run.
+
+    Args:
+        trace: Of a meter, on the board's clock.
+        load: Between two idle pads.
+
+    Returns:
+        W, or None and the reason.
+    """
+    try:
+        gates.check_trace(trace)
+    except NotCredible as error:
+        return None, error.message
+    idle, reason = _idle(readings_of(trace, load))
+    return None if idle is None else idle.mean.value, reason
 
 
 def _estimate(readings: Readings) -> WindowEnergy:

@@ -34,6 +34,7 @@ def evaluate(
     *,
     threads: int = 1,
     runtime: str = "auto",
+    provider: str = "auto",
     listener: Listener = ignore,
 ) -> float:
     """Return a metric of an artifact as it runs on the board.
@@ -44,7 +45,8 @@ def evaluate(
         loader: See `score`.
         metric: See `score`.
         threads: Of the runtime.
-        runtime: "onnxruntime", "litert", or "auto".
+        runtime: "onnxruntime", "litert", "tensorrt", or "auto".
+        provider: What shall run the nodes; "auto" for the runtime's own.
         listener: Hears of the progress.
 
     Returns:
@@ -52,7 +54,8 @@ def evaluate(
     """
 
     def compute(inputs: Sequence[Array]) -> Sequence[Array]:
-        return infer(session, artifact, inputs, threads=threads, runtime=runtime, listener=listener)
+        how: dict[str, Any] = {"threads": threads, "runtime": runtime, "provider": provider}
+        return infer(session, artifact, inputs, listener=listener, **how)
 
     return score(compute, loader, metric, subject=f"{artifact.path.name} on {session.profile.name}")
 

@@ -33,6 +33,7 @@ def infer(
     *,
     threads: int = 1,
     runtime: str = "auto",
+    provider: str = "auto",
     listener: Listener = ignore,
 ) -> list[Array]:
     """Run an artifact over many examples on the board.
@@ -45,7 +46,8 @@ def infer(
         inputs: One array per input of the model, examples along the first dimension; cast to the model's dtypes where
             that keeps the kind. A model with a fixed batch gets the examples in batches of that size.
         threads: Of the runtime.
-        runtime: "onnxruntime", "litert", or "auto".
+        runtime: "onnxruntime", "litert", "tensorrt", or "auto".
+        provider: What shall run the nodes; "auto" for the runtime's own.
         listener: Hears of the progress.
 
     Returns:
@@ -55,7 +57,8 @@ def infer(
     arrays = fit_inputs(artifact, inputs)
     send(session, artifact, listener)
     total, rows = len(arrays[0]), _rows_per_portion(artifact)
-    spec = {"kind": "infer", "sha": artifact.sha256, "format": artifact.format, "runtime": name, "threads": threads}
+    how = {"runtime": name, "threads": threads, "provider": provider}
+    spec = {"kind": "infer", "sha": artifact.sha256, "format": artifact.format, **how}
     parts = []
     for start in range(0, total, rows):
         portion = {f"input_{n}": array[start : start + rows] for n, array in enumerate(arrays)}

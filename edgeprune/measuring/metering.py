@@ -82,12 +82,12 @@ class Metering:
 
     def _extended(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         if self._source is None:
-            return {**spec, "idle_s": 0.0, "power": None}
+            return {**spec, "idle_s": 0.0, "power": None, "marker": None}
         facts = self._source.facts
         least = max(spec["min_duration_s"], facts.shortest_window_s, _ALIGN_FACTOR * self._source.align_s)
         most = max(spec["max_duration_s"], _LONGEST_RATIO * least)
-        more = {"idle_s": facts.idle_s, "power": self._source.wanted, "min_duration_s": least, "max_duration_s": most}
-        return {**spec, **more}
+        asked = {"idle_s": facts.idle_s, "power": self._source.wanted, "marker": self._source.marker}
+        return {**spec, **asked, "min_duration_s": least, "max_duration_s": most}
 
     @property
     def idle_s(self) -> float:
@@ -106,6 +106,7 @@ class Metering:
                 self._told.hear(event)
             elif event["kind"] == "load":
                 self._load = event
+                self._told.hear(event)
             else:
                 listener(event)
 

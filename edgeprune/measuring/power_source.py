@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeprune.devices.board_check import fitting_board
 from edgeprune.devices.profiles import board_type, board_types
 from edgeprune.errors import MeterFailed
-from edgeprune.measuring.clock_offset import Offset, measure_offset, to_board_clock
+from edgeprune.measuring.clock_offset import Offset, measure_offset, offsets_at_edges, to_board_clock
 from edgeprune.measuring.meters import Meter, MeterAddress, MeterReadings, open_meter, parse_meter
 from edgeprune.measuring.meters.recorder import Recorder
 from edgeprune.values.json import from_data
@@ -34,6 +34,7 @@ class BoardReadings:
         flags: Gates that it shut.
         times_ns: By the board's clock.
         values: nW, or nJ of a counter.
+        marks: When the board set its line for the meter's input, and how far that may be off, ns.
     """
 
     facts: Mapping[str, Any] | None = None
@@ -42,15 +43,18 @@ class BoardReadings:
     flags: tuple[str, ...] = ()
     times_ns: array[int] = field(default_factory=lambda: array("q"))
     values: array[int] = field(default_factory=lambda: array("q"))
+    marks: tuple[tuple[int, int], ...] = ()
 
     def hear(self, event: Mapping[str, Any]) -> None:
-        """Take an event of kind "power" or "readings"."""
+        """Take an event of kind "power", "readings" or "load"."""
         if event["kind"] == "power":
             self.facts, self.error = event["facts"], str(event["error"] or "")
             self.dropped, self.flags = int(event["dropped"]), tuple(str(flag) for flag in event["flags"])
         elif event["kind"] == "readings":
             self.times_ns.extend(event["t_ns"])
             self.values.extend(event["values"])
+        elif event["kind"] == "load":
+            self.marks = tuple((int(at), int(bound)) for at, bound in event["marks"])
 
 
 class PowerSource(ABC):
@@ -59,11 +63,13 @@ class PowerSource(ABC):
     Attributes:
         facts: What it states of itself.
         wanted: What the agent is asked to read; None for nothing.
+        marker: Which line the agent is asked to set while the load lasts; None for none.
         align_s: How far its times will be from the board's clock, about.
     """
 
     facts: MeterFacts
     wanted: Mapping[str, Any] | None = None
+    marker: Mapping[str, Any] | None = None
     align_s = 0.0
 
     @abstractmethod
@@ -130,7 +136,7 @@ class OnboardPower(PowerSource):
 
 
 class HostPower(PowerSource):
-    """A meter at the host, put on the board's clock by pings before and after.
+    """A meter at the host, put on the board's clock by pings before and after, or by a line of the board at its input.
 
     Args:
         meter: Not started.
@@ -140,7 +146,10 @@ class HostPower(PowerSource):
 
     def __init__(self, meter: Meter, facts: MeterFacts, session: Session) -> None:
         self.facts, self._meter, self._session = facts, meter, session
+        self.marker = meter.address.marker
         self.align_s = meter.stamp_bound_s + measure_offset(session).bound_ns * 1e-9
+        if meter.edge_bound_s is not None:
+            self.align_s = meter.edge_bound_s
         self._recorder: Recorder | None = None
         self._before: Offset | None = None
 
@@ -154,20 +163,29 @@ class HostPower(PowerSource):
         """Stop, and put the readings on the board's clock.
 
         Args:
-            told: Nothing here.
+            told: When the board set its line.
 
         Returns:
             The trace.
+
+        Raises:
+            MeterFailed: It failed, or its input saw something else than the board's line.
         """
         assert self._recorder is not None
-        assert self._before is not None
         recorder, self._recorder = self._recorder, None
         readings: MeterReadings = recorder.stop()
-        times, bound_s = to_board_clock(readings.times_ns, self._before, measure_offset(self._session))
+        before, after, stamp_bound_s = self._offsets(readings, told)
+        times, bound_s = to_board_clock(readings.times_ns, before, after)
         return PowerTrace(
             self._meter.facts, times, readings.values, readings.dropped, tuple(sorted(readings.flags)),
-            bound_s + self._meter.stamp_bound_s,
+            bound_s + stamp_bound_s,
         )  # fmt: skip
+
+    def _offsets(self, readings: MeterReadings, told: BoardReadings) -> tuple[Offset, Offset, float]:
+        assert self._before is not None
+        if self._meter.edge_bound_s is None:
+            return self._before, measure_offset(self._session), self._meter.stamp_bound_s
+        return *offsets_at_edges(readings.edges or (), told.marks), self._meter.edge_bound_s
 
     def cancel(self) -> None:
         """Stop recording."""

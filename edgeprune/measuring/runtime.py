@@ -20,10 +20,14 @@ from edgeprune.errors import (
 if TYPE_CHECKING:
     from edgeprune.devices.session import Session
 
-RUNTIMES_OF_FORMAT = {"onnx": ("onnxruntime",), "tflite": ("litert",)}
+RUNTIMES_OF_FORMAT = {"onnx": ("onnxruntime", "tensorrt"), "tflite": ("litert",)}
 """Format to the runtimes that take it, the preferred one first."""
-PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
-"""Runtime to the package that brings it."""
+INSTALLING = {
+    "onnxruntime": "python3 -m pip install onnxruntime",
+    "litert": "python3 -m pip install ai-edge-litert",
+    "tensorrt": "sudo apt-get install python3-libnvinfer",
+}
+"""Runtime to the command that brings it; TensorRT comes with JetPack, and a venv has to see the system's packages."""
 START_S = 180.0
 """Starting a worker and importing a runtime: 20 s were measured on an emulated board, slower ones exist."""
 _COUNTED_PATIENCE = 10
@@ -48,8 +52,8 @@ def choose_runtime(session: Session, format: str, wanted: str = "auto") -> str:
     """
     if format not in RUNTIMES_OF_FORMAT:
         raise UnknownName("artifact format", format, RUNTIMES_OF_FORMAT)
-    if wanted != "auto" and wanted not in PACKAGES:
-        raise UnknownName("runtime", wanted, (*PACKAGES, "auto"))
+    if wanted != "auto" and wanted not in INSTALLING:
+        raise UnknownName("runtime", wanted, (*INSTALLING, "auto"))
     fitting = RUNTIMES_OF_FORMAT[format]
     name = fitting[0] if wanted == "auto" else wanted
     if name not in fitting:
@@ -59,7 +63,7 @@ def choose_runtime(session: Session, format: str, wanted: str = "auto") -> str:
         reason = f" ({about.reason})" if about and about.reason else ""
         raise DeviceError(
             f"{session.profile.name} cannot run {format} files: {name} is not usable there{reason}.",
-            f"On the board, run: python3 -m pip install {PACKAGES[name]}",
+            f"On the board, run: {INSTALLING[name]}",
         )
     return name
 
@@ -111,10 +115,12 @@ def _translate(failure: Mapping[str, str], subject: str, board: str, runtime: st
         case "RuntimeMissing":
             return DeviceError(
                 f"{board} has no usable {runtime}: {said}.",
-                f"On the board, run: python3 -m pip install {PACKAGES[runtime]}",
+                f"On the board, run: {INSTALLING[runtime]}",
             )
         case "NoProfile":
             return UsageError(f"{runtime} cannot profile {subject}: {said}.", "Profile the model as ONNX.")
+        case "NoMarker":
+            return DeviceError(f"{board}: {said}.", "See to the meter's option marker=gpiochip0:17, or leave it out.")
         case "BadInputs":
             return DataError(f"{subject} does not take these inputs: {said}.", "Give what the model was exported for.")
         case "BadOutputs":

@@ -8,7 +8,7 @@ of the example's where the network runs on these: which channels meet does not d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from edgeprune.values.recipe import PruneRecipe
 
 TOLERANCE = 1e-5
 """DESIGN section 5: masked and pruned outputs agree to this, relative to the largest output."""
+_GAP = "Exclude the layers in question, and report the model: this is a gap in a rule of EdgePrune."
 
 
 class DoesNotRun(PruneError):
@@ -79,11 +80,50 @@ class Claim:
 
         Returns:
             Output tensors, in order.
+
+        Raises:
+            DoesNotRun: Its code raises.
         """
         if not isinstance(state, Perturbed):
-            return run(self.pruned, inputs)
-        own = tensors(self.pruned)
-        return run_with(self.pruned, cut_tensors(self.dense, state, self.recipe, own), inputs)
+            return _users_code(lambda: run(self.pruned, inputs))
+        held = cut_tensors(self.dense, state, self.recipe, tensors(self.pruned))
+        return _users_code(lambda: run_with(self.pruned, held, inputs))
+
+    def run_masked(self, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:
+        """Run the masked dense network.
+
+        Args:
+            state: As of `run_pruned`.
+            inputs: Not modified.
+
+        Returns:
+            Output tensors, in order.
+
+        Raises:
+            NotMasked: What is left of the graph cannot be computed.
+        """
+        try:
+            return self.masked.run(state, inputs)
+        except (
+            RuntimeError,
+            IndexError,
+        ) as error:  # where tensors do not fit; all else is our mistake
+            raise NotMasked(f"The masked dense network does not run: {first_line(error)}", _GAP) from error
+
+
+def _users_code(call: Callable[[], list[Tensor]]) -> list[Tensor]:
+    # Nothing but the user's forward belongs in here: a mistake of the proof's own must not be blamed on the model.
+    try:
+        return call()
+    except FORWARD_ERRORS as error:
+        raise _does_not_run(first_line(error)) from error
+
+
+def _does_not_run(words: str) -> DoesNotRun:
+    return DoesNotRun(
+        f"The pruned model does not run: {words}",
+        "Its forward holds a width as a number; compute it from a tensor's shape, or exclude the layers before it.",
+    )
 
 
 def prove(claim: Claim, inputs: Sequence[Any], seed: int) -> ProofReport:
@@ -99,24 +139,18 @@ def prove(claim: Claim, inputs: Sequence[Any], seed: int) -> ProofReport:
 
     Raises:
         DoesNotRun: The pruned network raises, or gives outputs of other shapes.
-        NotMasked: It computes something else than the masked network.
+        NotMasked: It computes something else than the masked network, or that one cannot be computed.
         PruneError: The comparison shows nothing.
     """
-    try:
-        found, dtype = _compare(claim, inputs, seed), "float32"
-        if found[1] > TOLERANCE:
-            found, dtype = _compare_in_double(found, claim, inputs, seed)
-    except FORWARD_ERRORS as error:
-        raise DoesNotRun(
-            f"The pruned model does not run: {first_line(error)}",
-            "Its forward holds a width as a number; compute it from a tensor's shape, or exclude the layers before it.",
-        ) from error
+    found, dtype = _compare(claim, inputs, seed), "float32"
+    if found[1] > TOLERANCE:
+        found, dtype = _compare_in_double(found, claim, inputs, seed)
     max_abs, relative, count = found
     if not relative <= TOLERANCE:
         raise NotMasked(
             f"The pruned network differs from the masked dense one by {relative:.1e} of its outputs, "
             f"{TOLERANCE:.0e} allowed; nothing was changed.",
-            "Exclude the layers in question, and report the model: this is a gap in a rule of EdgePrune.",
+            _GAP,
         )
     return ProofReport(max_abs, relative, TOLERANCE, count, claim.mode, dtype, claim.masked.masked_norms())
 
@@ -130,7 +164,7 @@ def _compare_in_double(single: Found, claim: Claim, inputs: Sequence[Any], seed:
     wide = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, tuple(inputs))
     try:
         return _compare(claim.in_double(), wide, seed), "float64"
-    except FORWARD_ERRORS:
+    except (DoesNotRun, NotMasked):
         return single, "float32"
 
 
@@ -173,7 +207,7 @@ def _agreed_on_smaller(
     small = smaller(example)
     try:
         found = None if small is None else _compared(claim, state, random_like(small, generator))
-    except FORWARD_ERRORS:
+    except (DoesNotRun, NotMasked):
         return None
     return found if found is not None and found[1] <= TOLERANCE else None
 
@@ -181,7 +215,7 @@ def _agreed_on_smaller(
 def _compared(claim: Claim, state: Mapping[str, Tensor], batch: Sequence[Any]) -> tuple[float, float] | None:
     """Return the largest absolute and relative difference on one batch; None if the outputs show nothing."""
     outputs = claim.run_pruned(state, batch)  # first, since it may not run at all
-    expected = claim.masked.run(state, batch)
+    expected = claim.run_masked(state, batch)
     difference = _difference(outputs, expected)
     return None if _shows_nothing(expected) else difference
 
@@ -194,7 +228,7 @@ def _shows_nothing(expected: list[Tensor]) -> bool:
 
 def _difference(found: list[Tensor], expected: list[Tensor]) -> tuple[float, float]:
     if [tuple(output.shape) for output in found] != [tuple(output.shape) for output in expected]:
-        raise RuntimeError("its outputs have other shapes")
+        raise _does_not_run("its outputs have other shapes")
     absolute, relative = 0.0, 0.0
     for output, reference in zip(found, expected, strict=True):
         if not output.numel():

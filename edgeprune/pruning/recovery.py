@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from edgeprune.errors import UsageError
 from edgeprune.pruning.evidence import checked_loss, cross_entropy, logits_of
 from edgeprune.pruning.keeping import zeros_kept
+from edgeprune.pruning.quantization_aware import int8_felt
 from edgeprune.pruning.refitting import refit
 from edgeprune.values.batch import batches
 from edgeprune.values.event import Event, Listener, ignore
@@ -73,20 +74,27 @@ def _train(model: nn.Module, teacher: nn.Module, train: Iterable[Any], spec: Fin
     scales = [m.weight for m in model.modules() if isinstance(m, _BatchNorm) and m.weight is not None]
     if spec.sparsity_weight and not scales:
         raise UsageError("sparsity_weight needs batch norms with a scale, and the model has none.", "Leave it at 0.")
-    total = spec.epochs * _length(train)
+    total = max(1, spec.epochs * _length(train))
     done = 0
-    for epoch in range(spec.epochs):
-        listener(Event("prune", "finetune", epoch, spec.epochs, "epochs"))
-        for inputs, targets in batches(train):
-            _set_rate(optimizer, spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done / max(1, total))))
-            loss = checked_loss(_loss(model, teacher, inputs, targets, spec))
-            if spec.sparsity_weight:
-                loss = loss + spec.sparsity_weight * torch.stack([scale.abs().sum() for scale in scales]).sum()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            done += 1
+    with ExitStack() as block:
+        for epoch in range(spec.epochs):
+            listener(Event("prune", "finetune", epoch, spec.epochs, "epochs"))
+            if epoch == spec.epochs - spec.quantization_aware_epochs:
+                block.enter_context(int8_felt(model))
+            for inputs, targets in batches(train):
+                _set_rate(optimizer, spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total)))
+                loss = checked_loss(_loss(model, teacher, inputs, targets, spec))
+                if spec.sparsity_weight:
+                    loss = loss + spec.sparsity_weight * torch.stack([scale.abs().sum() for scale in scales]).sum()
+                _step(optimizer, loss)
+                done += 1
     listener(Event("prune", "finetune", spec.epochs, spec.epochs, "epochs"))
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
 
 
 def _optimizer(model: nn.Module, spec: FinetuneSpec) -> torch.optim.Optimizer:

@@ -7,11 +7,10 @@ import os
 import random
 import select
 import socket
-import threading
 import tty
 from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Self
+
+from edgeprune.testing.background import Background
 
 _TICK_S = 0.002
 _READ_BYTES = 4096
@@ -38,7 +37,7 @@ class Instrument(ABC):
         return b""
 
 
-class _Line(ABC):
+class _Line(Background):
     """A cable with an instrument at its end, while its block is entered.
 
     Args:
@@ -50,11 +49,10 @@ class _Line(ABC):
     """
 
     def __init__(self, instrument: Instrument, seed: int = 0) -> None:
+        super().__init__()
         self._instrument, self._chance = instrument, random.Random(seed)
-        self._over = threading.Event()
         self._held = b""
         self.place = ""
-        self._thread = threading.Thread(target=self._work, daemon=True)
 
     @abstractmethod
     def _readable(self) -> bytes | None:
@@ -81,21 +79,6 @@ class _Line(ABC):
             self._held = self._held[taken:]
             if taken < len(piece):
                 return
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-        self._close()
-
-    @abstractmethod
-    def _close(self) -> None:
-        """Unplug it."""
 
 
 class SerialLine(_Line):

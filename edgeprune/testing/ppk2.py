@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -32,11 +33,14 @@ class FakePpk2(Instrument):
         running: Whether a session that was killed left it streaming.
         lose: Samples that are lost after half a second.
         calibration_text: What it says of itself.
+        levels: Of its inputs D0 to D7 at this moment, one bit each.
     """
 
     def __init__(
-        self, power_w: PowerNow, running: bool = False, lose: int = 0, calibration_text: str = CALIBRATION_TEXT
+        self, power_w: PowerNow, running: bool = False, lose: int = 0, calibration_text: str = CALIBRATION_TEXT,
+        levels: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
+        self._levels = levels
         self._power_w, self._text, self._lose = power_w, calibration_text, lose
         self._calibration = read_calibration(calibration_text)
         self._heard = b""
@@ -85,7 +89,8 @@ class FakePpk2(Instrument):
         which = int(np.searchsorted(_RANGE_TOPS_A, amps[0])) if len(amps) else 0
         adc = to_adc(amps, which, self._calibration) + self._noise.uniform(-1, 1, len(amps))
         word = np.clip(np.rint(adc), 0, 16383).astype(np.uint32)
-        return (word | np.uint32(which << 14) | ((numbers % 64).astype(np.uint32) << 18)).astype("<u4")
+        number = (numbers % 64).astype(np.uint32) << 18
+        return (word | np.uint32(which << 14) | number | np.uint32(self._levels() << 24)).astype("<u4")
 
 
 def to_adc(amps: np.ndarray, which: int, calibration: Calibration) -> np.ndarray:

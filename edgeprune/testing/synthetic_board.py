@@ -114,7 +114,7 @@ class SyntheticBoard:
         warm = {"kind": "warm", "first_run_ns": 1, "runs": 0, "steady": True, "finite": True, "at_ns": begin}
         on_event(warm)
         on_event({"kind": "samples", "ns": [round(self._run_s * 1e9)] * runs})
-        on_event({"kind": "load", "begin_ns": begin, "end_ns": self._ended_ns, "runs": runs})
+        on_event({"kind": "load", "begin_ns": begin, "end_ns": self._ended_ns, "runs": runs, "marks": []})
         time.sleep(spec["idle_s"])
 
     def _compute(self, seconds: float) -> tuple[int, int]:

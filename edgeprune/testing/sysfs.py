@@ -10,13 +10,13 @@ Files are written in place, so that readers that keep them open see what changes
 from __future__ import annotations
 
 import os
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
+
+from edgeprune.testing.background import Background
 
 _WIDTH = 24
 """Numbers are padded to one length: a shorter one must not leave a digit of the longer one behind."""
@@ -82,7 +82,7 @@ class SysfsBoard(ABC):
         return Player(lambda: self.show(power_w()), period_s)
 
 
-class Player:
+class Player(Background):
     """Does something again and again while its block is entered.
 
     Args:
@@ -91,24 +91,19 @@ class Player:
     """
 
     def __init__(self, action: Callable[[], None], period_s: float) -> None:
+        super().__init__()
         self._action, self._period_s = action, period_s
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._play, daemon=True)
 
-    def _play(self) -> None:
+    def _work(self) -> None:
         while not self._over.wait(self._period_s):
             self._action()
 
+    def _close(self) -> None:
+        """Leave what was shown last."""
+
     def __enter__(self) -> Self:
         self._action()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+        return super().__enter__()
 
 
 class Ina3221Hwmon(SysfsBoard):

@@ -52,8 +52,9 @@ class BoardProfile:
         heat: The board under load on all processors, over the minutes.
         minute_p50_s: Median of each full minute of that load.
         throttling: What lowered the clocks in it; "" for nothing.
-        idle_power_w: None,
-        missing: and why.
+        idle_power_w: Of the board with a model loaded; None where nothing tells.
+        power_source: Sensor or meter, rail and boundary of that; "" for none.
+        missing: For each answer that there is none of, the reason.
     """
 
     device: str
@@ -67,4 +68,5 @@ class BoardProfile:
     minute_p50_s: tuple[float, ...]
     throttling: str
     idle_power_w: float | None
+    power_source: str
     missing: dict[str, str]

@@ -171,6 +171,11 @@ def parse_target(text: str) -> tuple[str, float]:
     return found[1], float(found[2])
 
 
+def _later(default: Any) -> Any:
+    # What the first specs did not have: left out of the content hash while it holds its default.
+    return field(default=default, metadata=ELIDED)
+
+
 @dataclass(frozen=True, slots=True)
 class FinetuneSpec:
     """How the built-in loop wins back accuracy.
@@ -186,6 +191,7 @@ class FinetuneSpec:
         sparsity_weight: Of the L1 norm of batch norm's scales in the loss (network slimming); 0 leaves it out.
         refit_batches: Training batches from which the layers after a cut are refit before the first epoch; 0 leaves
             that out.
+        quantization_aware_epochs: How many of the epochs, the last ones, compute with int8 weights and activations.
     """
 
     epochs: int = 1
@@ -197,8 +203,12 @@ class FinetuneSpec:
     seed: int = 0
     sparsity_weight: float = 0.0
     refit_batches: int = 16
+    quantization_aware_epochs: int = _later(0)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.quantization_aware_epochs <= self.epochs:
+            given = f"quantization_aware_epochs {self.quantization_aware_epochs}"
+            raise UsageError(f"{given} is not within the {self.epochs} epochs.", "They are the last ones of these.")
         if not 0 <= self.sparsity_weight < math.inf:
             raise UsageError(f"sparsity_weight {self.sparsity_weight} is negative.", "Give 0 or, say, 1e-4.")
         if self.optimizer not in ("sgd", "adamw"):
@@ -208,11 +218,6 @@ class FinetuneSpec:
                 "A fine-tuning value is out of range.",
                 "epochs >= 0, learning_rate > 0, temperature > 0, distillation_ratio in [0, 1].",
             )
-
-
-def _later(default: Any) -> Any:
-    # What the first specs did not have: left out of the content hash while it holds its default.
-    return field(default=default, metadata=ELIDED)
 
 
 @dataclass(frozen=True, slots=True)

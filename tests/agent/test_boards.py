@@ -110,18 +110,18 @@ def test_the_facts_are_those_of_a_device_info(tmp_path):
 def test_runtimes_are_probed_once_per_installed_version(tmp_path, probes, monkeypatch):
     first = described(tmp_path, PC)["runtimes"]
     assert described(tmp_path, PC)["runtimes"] == first
-    assert sorted(probes) == sorted(runtimes.RUNTIMES)
-    monkeypatch.setattr(runtimes, "stamp", lambda name, root: ["installed anew"])
+    assert sorted(probes) == sorted(runtimes.OF_WHEELS)
+    monkeypatch.setattr(runtimes, "stamp", lambda name, root: ["installed anew", [None]])
     described(tmp_path, PC)
-    assert len(probes) == 2 * len(runtimes.RUNTIMES)
+    assert len(probes) == 2 * len(runtimes.OF_WHEELS)
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"litert": 5}'])
 def test_a_broken_cache_is_made_anew(tmp_path, probes, content):
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "runtimes.json").write_text(content)
-    assert len(described(tmp_path, PC)["runtimes"]) == len(runtimes.RUNTIMES)
-    assert len(probes) == len(runtimes.RUNTIMES)
+    assert len(described(tmp_path, PC)["runtimes"]) == len(runtimes.OF_WHEELS)
+    assert len(probes) == len(runtimes.OF_WHEELS)
 
 
 def test_a_disk_that_takes_no_cache_is_probed_each_time(tmp_path, probes, monkeypatch):
@@ -131,7 +131,7 @@ def test_a_disk_that_takes_no_cache_is_probed_each_time(tmp_path, probes, monkey
     monkeypatch.setattr(boards.os, "replace", fail)
     described(tmp_path, PC)
     described(tmp_path, PC)
-    assert len(probes) == 2 * len(runtimes.RUNTIMES)
+    assert len(probes) == 2 * len(runtimes.OF_WHEELS)
     assert not list(Path(tmp_path / "root").iterdir())
 
 

@@ -14,7 +14,7 @@ QUICK = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.0, "warmup_runs": 0,
     "min_duration_s": 0.01, "min_runs": 5, "max_duration_s": 5.0, "period_s": 0, "provider": "auto", "strict": False,
     "state_period_s": 1.0,
-    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None,
+    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None, "marker": None,
 }  # fmt: skip
 
 
@@ -260,7 +260,7 @@ def test_output_is_a_path_once_there_is_one(agent, keep, quick):
     wait_for_end(runs, run)
     with pytest.raises(AgentError, match="has no outputs"):
         runs.output(run)
-    spec = {name: quick[name] for name in ("sha", "format", "runtime", "threads")}
+    spec = {name: quick[name] for name in ("sha", "format", "runtime", "threads", "provider")}
     inputs = keep(save({"input_0": board_models.weights()}))
     run = runs.start(dict(spec, kind="infer", inputs=inputs), key(2))
     wait_for_end(runs, run)

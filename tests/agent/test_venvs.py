@@ -88,7 +88,7 @@ def test_the_metadata_of_a_distribution_is_there(made, root, keep_wheel):
 
 def test_runtimes_are_tried_in_the_new_venv_before_it_is_in_use(made, root, keep_wheel, probes):
     answer = made.stage([keep_wheel()])
-    assert [about["name"] for about in answer["runtimes"]] == list(runtimes.RUNTIMES)
+    assert [about["name"] for about in answer["runtimes"]] == list(runtimes.OF_WHEELS)
     assert set(probes) == {f"{root}/venvs/{answer['venv']}/bin/python3"}
     assert not os.path.lexists(f"{root}/venv")
 

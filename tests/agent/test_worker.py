@@ -21,14 +21,14 @@ LATENCY = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.02, "warmup_runs": 5,
     "min_duration_s": 0.2, "min_runs": 30, "max_duration_s": 5.0, "period_s": 0, "provider": "auto", "strict": False,
     "state_period_s": 0.05,
-    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None,
+    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None, "marker": None,
 }  # fmt: skip
 FOOTPRINT = {
     "kind": "footprint", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "provider": "CPU", "strict": False,
     "runs": 3, "seed": 0,
 }  # fmt: skip
 LAYERS = dict(FOOTPRINT, kind="layers")
-INFER = {"kind": "infer", "format": "onnx", "runtime": "onnxruntime", "threads": 1}
+INFER = {"kind": "infer", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "provider": "auto"}
 RUN = "0" * 26
 
 
@@ -248,7 +248,7 @@ def stage(root, keep, tmp_path):
     return build
 
 
-CHECK = {"kind": "check", "model": "net", "release": None, "runtime": "onnxruntime", "threads": 1}
+CHECK = {"kind": "check", "model": "net", "release": None, "runtime": "onnxruntime", "threads": 1, "provider": "auto"}
 
 
 def test_a_release_that_gives_its_golden_outputs_passes_and_notes_when(work, stage):

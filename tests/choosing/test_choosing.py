@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edgeprune.choosing import pareto
 from edgeprune.choosing.axes import ACCURACY, Axis, axes_of
 from edgeprune.choosing.dominance import dominates, uncovered
+from edgeprune.choosing.ties import decision
 from edgeprune.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, ChoiceError, Inconclusive, UsageError
 from edgeprune.values.artifact import Artifact
 from edgeprune.values.choice import Constraint
@@ -273,11 +274,41 @@ def test_tie_in_everything_else_passes_to_accuracy():
     assert "so accuracy decided, 91.00 % against 90.00 %" in choice.reason
 
 
-def test_perfect_tie_falls_to_the_smaller_id():
-    twins = [measured(ratio) for ratio in (0.1, 0.2, 0.3)]
-    choice = pareto(twins).choose()
-    assert choice.winner.id == min(twin.id for twin in twins)
-    assert "order of their ids decided" in choice.reason
+def twin(ratio=0.5, *, size_bytes=102400, params=1, sha="0", **options):
+    """A measurement that ties with every other twin."""
+    m = measured(ratio, **options)
+    artifact = replace(m.artifact, size_bytes=size_bytes, sha256=sha * 64)
+    return replace(m, artifact=artifact, variant=replace(m.variant, artifact=artifact, params=params))
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "words"),
+    [
+        ({"size_bytes": 102300, "params": 9}, {}, "so the smaller file decided, 102300 against 102400 bytes."),
+        ({"params": 38}, {"params": 40}, "so the fewer parameters decided, 38 against 40."),
+        ({"params": 38}, {"params": None}, "so the fewer parameters decided, 38 against unknown."),
+        ({"ratio": 0.2}, {"ratio": 0.3}, "so the order of their names decided."),
+        ({"precision": "fp16"}, {"precision": "int8"}, "so the order of their names decided."),
+        ({"threads": 1}, {"threads": 2}, "so the order of their names decided."),
+    ],
+)
+def test_perfect_tie_falls_to_what_a_user_can_look_up_and_not_to_a_hash(better, worse, words):
+    for shas in itertools.permutations("0123456789abcdef", 2):
+        pair = [twin(**options, sha=sha) for options, sha in zip((better, worse), shas, strict=True)]
+        choice = pareto(pair).choose()
+        assert choice.winner is pair[0]
+        assert words in choice.reason
+
+
+def test_of_measurements_with_one_name_the_same_is_chosen_in_any_order():
+    twins = [twin(sha=sha) for sha in "abc"]
+    winners = {pareto(order).choose().winner.id for order in itertools.permutations(twins)}
+    assert len(winners) == 1
+    assert "order of their ids decided" in pareto(twins).choose().reason
+
+
+def test_runner_up_that_would_be_preferred_is_not_said_to_have_lost_by_that():
+    assert decision(twin(0.3), twin(0.2)) == ", but another one is clearly better than it"
 
 
 def test_order_of_the_objectives_is_the_order_of_their_weight():

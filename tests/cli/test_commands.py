@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from edgeprune.cli.app import app
 
 sys.path.append(str(Path(__file__).parents[1] / "measuring"))
 import board_models
@@ -20,6 +23,19 @@ def edgeprune(*arguments, cwd, **environment):
     )
 
 
+@pytest.fixture
+def here(monkeypatch, capfd):
+    """Run the command line in this process, which has torch already."""
+
+    def run(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        capfd.readouterr()
+        done = CliRunner().invoke(app, [*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, done.exit_code, *capfd.readouterr())
+
+    return run
+
+
 def failure(done, code):
     """Return the error document of a command that failed with `code`."""
     assert done.returncode == code, done.stdout + done.stderr
@@ -31,10 +47,6 @@ def failure(done, code):
 
 
 def test_version_of_the_house_every_command_has_help():
-    from typer.testing import CliRunner
-
-    from edgeprune.cli.app import app
-
     listed = CliRunner().invoke(app, ["--help"]).stdout
     for command in [
         "init",
@@ -85,25 +97,25 @@ def test_corrupt_model_file_is_exit_2(tmp_path):
 
 
 @pytest.mark.parametrize(("expected", "code", "kind"), [("0" * 16, 3, "WrongDevice"), ("", 2, "UsageError")])
-def test_another_board_than_the_expected_one_is_not_measured_on(project, tmp_path, expected, code, kind):
+def test_another_board_than_the_expected_one_is_not_measured_on(here, project, tmp_path, expected, code, kind):
     board_models.linear(tmp_path / "m.onnx")
     options = ["--device", f"local://?root={tmp_path}/board", "--expect-device-id", expected, "--json"]
-    assert failure(edgeprune("bench", "m.onnx", *options, cwd=tmp_path), code)["type"] == kind
-    assert failure(edgeprune("deploy", *options, cwd=project), code)["type"] == kind
-    assert failure(edgeprune("releases", "rollback", *options, cwd=project), code)["type"] == kind
+    assert failure(here("bench", "m.onnx", *options, cwd=tmp_path), code)["type"] == kind
+    assert failure(here("deploy", *options, cwd=project), code)["type"] == kind
+    assert failure(here("releases", "rollback", *options, cwd=project), code)["type"] == kind
     assert not (tmp_path / "board" / "lease.json").exists()
 
 
-def test_unknown_key_is_named_with_file_line_and_nearest(project):
+def test_unknown_key_is_named_with_file_line_and_nearest(here, project):
     toml = project / "edgeprune.toml"
     toml.write_text(toml.read_text("utf-8").replace("factory", "factroy"), "utf-8")
-    error = failure(edgeprune("deploy", "--device", "local", "--json", cwd=project), 2)
+    error = failure(here("deploy", "--device", "local", "--json", cwd=project), 2)
     assert "edgeprune.toml:3" in error["message"]
     assert "factory" in error["next_step"]
 
 
-def test_bad_unit_on_the_command_line_is_exit_2(project):
-    done = edgeprune("deploy", "--device", "local", "--max-latency", "5mss", "--json", cwd=project)
+def test_bad_unit_on_the_command_line_is_exit_2(here, project):
+    done = here("deploy", "--device", "local", "--max-latency", "5mss", "--json", cwd=project)
     assert "5mss" in failure(done, 2)["message"]
 
 
@@ -121,30 +133,31 @@ def test_devices_info_tells_the_runtimes_of_this_machine(tmp_path):
     assert {"onnxruntime", "litert"} <= {runtime["name"] for runtime in info["runtimes"]}
 
 
-def test_dry_run_lists_candidates_and_touches_no_board(project, tmp_path):
-    done = edgeprune("deploy", "--device", "local", "--dry-run", "--json", cwd=project)
+def test_dry_run_lists_candidates_and_touches_no_board(here, project, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEPRUNE_AGENT_ROOT", str(tmp_path / "untouched"))
+    done = here("deploy", "--device", "local", "--dry-run", "--json", cwd=project)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["candidates"]) == 2
-    assert not (tmp_path / "board").exists()
+    assert not (tmp_path / "untouched").exists()
 
 
-def test_prune_then_export_writes_a_smaller_artifact(project):
-    pruned = edgeprune("prune", "--ratio", "0.5", "-o", "half", "--json", cwd=project)
+def test_prune_then_export_writes_a_smaller_artifact(here, project):
+    pruned = here("prune", "--ratio", "0.5", "-o", "half", "--json", cwd=project)
     assert pruned.returncode == 0, pruned.stdout + pruned.stderr
     assert json.loads(pruned.stdout)["proof"]["max_relative"] <= 1e-5
     sizes = {}
     for name, source in {"dense": [], "half": ["--from", "half"]}.items():
-        done = edgeprune("export", *source, "-o", f"{name}.onnx", "--json", cwd=project)
+        done = here("export", *source, "-o", f"{name}.onnx", "--json", cwd=project)
         assert done.returncode == 0, done.stdout + done.stderr
         sizes[name] = json.loads(done.stdout)["size_bytes"]
         assert (project / f"{name}.onnx").stat().st_size == sizes[name]
     assert sizes["half"] < 0.7 * sizes["dense"]
 
 
-def test_prune_refuses_a_folder_with_other_files(project):
+def test_prune_refuses_a_folder_with_other_files(here, project):
     (project / "mine").mkdir()
     (project / "mine" / "thesis.tex").write_text("precious", "utf-8")
-    done = edgeprune("prune", "--ratio", "0.5", "-o", "mine", "--json", cwd=project)
+    done = here("prune", "--ratio", "0.5", "-o", "mine", "--json", cwd=project)
     assert "mine" in failure(done, 2)["message"]
     assert (project / "mine" / "thesis.tex").exists()
 
@@ -157,6 +170,7 @@ def test_monitor_prints_a_line_for_each_reading(tmp_path):
     assert header.split()[:4] == ["time", "hottest", "clock", "busy"]
     assert len(rows) == 2
     assert all(f" of {os.cpu_count()}" in row for row in rows)
+    assert done.stderr.splitlines() == ["power: no meter is read"]
 
 
 def test_monitor_prints_one_document(tmp_path):
@@ -164,4 +178,4 @@ def test_monitor_prints_one_document(tmp_path):
     done = edgeprune("monitor", "--json", "--interval", "0.05s", cwd=tmp_path, **root)
     (reading,) = json.loads(done.stdout)["readings"]
     assert reading["state"]["cpus"] == os.cpu_count()
-    assert reading["power_w"] is None
+    assert (reading["power_w"], reading["power_missing"]) == (None, "no meter is read")

@@ -1,4 +1,3 @@
-import shutil
 import sys
 from array import array
 from pathlib import Path
@@ -19,20 +18,10 @@ def root(tmp_path):
     return tmp_path / "agent"
 
 
-@pytest.fixture(scope="session")
-def known_runtimes(tmp_path_factory):
-    """What an agent knows of the runtimes here, found out once."""
-    root = tmp_path_factory.mktemp("known") / "agent"
-    with connect(f"local://?root={root}") as opened:
-        assert opened.info.runtimes
-    return root / "runtimes.json"
-
-
 @pytest.fixture
-def session(root, known_runtimes):
+def session(root, tell_runtimes):
     """The true agent on this machine, with nothing installed."""
-    root.mkdir(0o700)
-    shutil.copy(known_runtimes, root)
+    tell_runtimes(root)
     with connect(f"local://?root={root}") as opened:
         yield opened
 

@@ -14,6 +14,9 @@ from edgeprune.deploying.names import new_release_id
 from edgeprune.devices import connect
 from edgeprune.errors import DataError, DeviceError, ModelError, ReleaseError, RemoteError, UnknownName, UsageError
 from edgeprune.values.choice import Choice
+from edgeprune.values.plan import BenchPlan
+
+PLAN = BenchPlan.named("quick")
 
 
 def installed(root, model="net"):
@@ -193,10 +196,12 @@ def test_golden_data_that_does_not_fit_is_a_data_error(session, root, models):
 def test_tolerance_grows_with_outputs_and_coarser_precision(session, models):
     winner, (inputs, outputs) = models()
     largest = float(np.abs(outputs[0]).max())
-    golden = make_golden(session, winner.artifact, "onnxruntime", 1, (inputs, outputs))
+    golden = make_golden(session, winner.artifact, "onnxruntime", PLAN, (inputs, outputs))
     assert golden.tolerance == pytest.approx(1e-3 * largest)
     coarse = board_models.artifact(winner.artifact.path, precision="int8")
-    assert make_golden(session, coarse, "onnxruntime", 1, (inputs, outputs)).tolerance == pytest.approx(0.05 * largest)
+    assert make_golden(session, coarse, "onnxruntime", PLAN, (inputs, outputs)).tolerance == pytest.approx(
+        0.05 * largest
+    )
 
 
 def test_release_ids_are_unique_and_sort_by_time():

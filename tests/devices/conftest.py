@@ -20,7 +20,7 @@ SPEC = {
     "kind": "latency", "format": "onnx", "runtime": "onnxruntime", "threads": 1, "warmup_s": 0.01, "warmup_runs": 1,
     "min_duration_s": 0.3, "min_runs": 10, "max_duration_s": 2.0, "period_s": 0, "provider": "auto", "strict": False,
     "state_period_s": 1.0,
-    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None,
+    "seed": 0, "inputs": None, "idle_s": 0.0, "power": None, "marker": None,
 }  # fmt: skip
 
 

@@ -176,14 +176,21 @@ def test_a_folder_that_is_refused_is_the_reason_given(make_board, tmp_path):
         answers(make_board())
 
 
-def test_a_line_on_which_nobody_answers_is_said_so(make_board, monkeypatch):
-    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 1.5)
+@pytest.fixture
+def short_patience(monkeypatch):
+    """Nobody will log in, however long one waits."""
+    monkeypatch.setattr(serial_link, "_LOG_IN_S", 0.0)
+    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 2.0)
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_line_on_which_nobody_answers_is_said_so(make_board):
     with pytest.raises(ConnectFailed, match="neither an agent nor a shell"):
         answers(make_board("sleep", "60"))
 
 
-def test_what_chatters_without_a_shell_is_quoted_without_control_characters(make_board, monkeypatch):
-    monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 2.0)
+@pytest.mark.usefixtures("short_patience")
+def test_what_chatters_without_a_shell_is_quoted_without_control_characters(make_board):
     with pytest.raises(ConnectFailed, match="hello there") as caught:
         answers(make_board("sh", "-c", "trap '' INT; while sleep 0.1; do printf '\\033[31mhello there\\007\\n'; done"))
     assert "\x1b" not in str(caught.value)

@@ -47,7 +47,7 @@ class TwoByTwo(nn.Module):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
+def one_thread(torchlib_is_read_once):
     torch.set_num_threads(1)
 
 
@@ -77,6 +77,12 @@ def digit_net(digits):
             loss.backward()
             optimizer.step()
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def digit_exporter(digit_net, digits):
+    """Converts the network once for all specs."""
+    return Exporter(digit_net, example_inputs=(torch.zeros(1, 1, 8, 8),), calibration=digits[0])
 
 
 @pytest.fixture(scope="session")

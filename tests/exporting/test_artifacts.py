@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from edgeprune.exporting import HostRunner, load_artifact, predict
+from edgeprune.exporting import FileExporter, HostRunner, load_artifact, predict
+from edgeprune.values.spec import ExportSpec
 
 PRECISIONS = ("fp32", "int8", "fp16", "int8-dynamic")
 WAYS = [(format_name, precision) for format_name in ("onnx", "tflite") for precision in PRECISIONS]
@@ -129,6 +130,14 @@ def test_inputs_and_outputs_keep_their_order_and_names(two_by_two_artifacts, two
     tolerance = 1e-5 if way[1] == "fp32" else 0.1
     for actual, wanted in zip(outputs, expected.values(), strict=True):
         assert np.abs(actual - wanted.numpy()).max() < tolerance
+
+
+def test_tflite_file_gets_fewer_bits_as_its_model_does(artifacts, digits, tmp_path):
+    exporter = FileExporter(artifacts["tflite", "fp32"].path, calibration=digits[0])
+    for precision in ("fp16", "int8", "int8-dynamic"):
+        artifact = exporter.export(ExportSpec("tflite", precision), tmp_path / f"{precision}.tflite")
+        assert artifact.sha256 == artifacts["tflite", precision].sha256
+        assert artifact.parity.conversion_max_abs == 0
 
 
 def test_runner_runs_one_batch(artifacts, digit_net):

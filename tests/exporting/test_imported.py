@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeprune.errors import ArtifactError, UsageError
-from edgeprune.exporting import FileExporter, export_file, load_artifact, predict
+from edgeprune.exporting import export_file, load_artifact, predict
 from edgeprune.values.spec import ExportSpec
 
 
@@ -69,14 +69,6 @@ def test_static_int8_of_a_file_needs_data_and_dynamic_does_not(foreign, tmp_path
         export_file(foreign, ExportSpec(precision="int8"), path=tmp_path / "m.onnx")
     artifact = export_file(foreign, ExportSpec(precision="int8-dynamic"), path=tmp_path / "m.onnx")
     assert artifact.parity.n_inputs == 16
-
-
-def test_tflite_file_gets_fewer_bits(artifacts, digits, tmp_path):
-    exporter = FileExporter(artifacts["tflite", "fp32"].path, calibration=digits[0])
-    for precision in ("fp16", "int8", "int8-dynamic"):
-        artifact = exporter.export(ExportSpec("tflite", precision), tmp_path / f"{precision}.tflite")
-        assert artifact.sha256 == artifacts["tflite", precision].sha256
-        assert artifact.parity.conversion_max_abs == 0
 
 
 def test_file_that_has_lost_bits_already_is_refused(foreign, tmp_path):

@@ -55,9 +55,8 @@ def test_layers_that_suit_int8_stay_in_int8(fragile, tmp_path):
     assert load_artifact(artifact.path).precision == "int8-mixed"
 
 
-def test_network_that_suits_int8_keeps_no_layer_in_float(digit_net, digits, tmp_path):
-    exporter = Exporter(digit_net, example_inputs=(torch.zeros(1, 1, 8, 8),), calibration=digits[0])
-    artifact = exporter.export(ExportSpec(precision="int8-mixed", min_agreement_ratio=0.97), tmp_path / "m.onnx")
+def test_network_that_suits_int8_keeps_no_layer_in_float(digit_exporter, tmp_path):
+    artifact = digit_exporter.export(ExportSpec(precision="int8-mixed", min_agreement_ratio=0.97), tmp_path / "m.onnx")
     assert artifact.float_layers == ()
     assert artifact.precision == "int8-mixed"
 

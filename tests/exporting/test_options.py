@@ -24,11 +24,6 @@ class TokensAndMask(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def exporter(digit_net, digits):
-    return Exporter(digit_net, example_inputs=(torch.zeros(1, 1, 8, 8),), calibration=digits[0])
-
-
-@pytest.fixture(scope="module")
 def unseen(digit_net, digits):
     inputs, _ = digits[1]
     with torch.no_grad():
@@ -43,20 +38,20 @@ def agreement(artifact, unseen):
 
 
 @pytest.mark.parametrize("calibration", ["entropy", "percentile"])
-def test_every_calibration_of_onnx_keeps_the_classes(exporter, unseen, tmp_path, calibration, capsys):
-    artifact = exporter.export(ExportSpec(precision="int8", calibration=calibration), tmp_path / "m.onnx")
+def test_every_calibration_of_onnx_keeps_the_classes(digit_exporter, unseen, tmp_path, calibration, capsys):
+    artifact = digit_exporter.export(ExportSpec(precision="int8", calibration=calibration), tmp_path / "m.onnx")
     assert agreement(artifact, unseen) >= 0.98
     assert capsys.readouterr().out == ""
 
 
-def test_calibrations_find_other_ranges(exporter, tmp_path):
+def test_calibrations_find_other_ranges(digit_exporter, tmp_path):
     specs = [ExportSpec(precision="int8", calibration=name) for name in ("minmax", "percentile")]
-    artifacts = [exporter.export(spec, tmp_path / f"{spec.calibration}.onnx") for spec in specs]
+    artifacts = [digit_exporter.export(spec, tmp_path / f"{spec.calibration}.onnx") for spec in specs]
     assert artifacts[0].sha256 != artifacts[1].sha256
 
 
-def test_integer_ends_are_described_by_their_scales_and_take_floats_on_the_host(exporter, unseen, tmp_path):
-    artifact = exporter.export(ExportSpec("tflite", "int8", integer_io=True), tmp_path / "m.tflite")
+def test_integer_ends_are_described_by_their_scales_and_take_floats_on_the_host(digit_exporter, unseen, tmp_path):
+    artifact = digit_exporter.export(ExportSpec("tflite", "int8", integer_io=True), tmp_path / "m.tflite")
     for end in (*artifact.inputs, *artifact.outputs):
         assert end.dtype == "int8"
         assert end.scale > 0
@@ -68,8 +63,8 @@ def test_integer_ends_are_described_by_their_scales_and_take_floats_on_the_host(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_channels_come_last_where_asked(exporter, unseen, tmp_path, precision):
-    artifact = exporter.export(ExportSpec("tflite", precision, channels_last=True), tmp_path / "m.tflite")
+def test_channels_come_last_where_asked(digit_exporter, unseen, tmp_path, precision):
+    artifact = digit_exporter.export(ExportSpec("tflite", precision, channels_last=True), tmp_path / "m.tflite")
     assert artifact.inputs[0].shape == (1, 8, 8, 1)
     assert artifact.parity.conversion_max_relative < 1e-4
     inputs, expected = unseen
@@ -105,9 +100,9 @@ def test_integer_and_bool_inputs_beside_each_other(tmp_path, suffix):
         ({"format": "tflite", "precision": "int8", "calibration": "entropy"}, "no calibration by entropy"),
     ],
 )
-def test_what_a_format_cannot_have_is_refused(exporter, tmp_path, options, words):
+def test_what_a_format_cannot_have_is_refused(digit_exporter, tmp_path, options, words):
     with pytest.raises(UsageError, match=words):
-        exporter.export(ExportSpec(**options), tmp_path / f"m.{options['format']}")
+        digit_exporter.export(ExportSpec(**options), tmp_path / f"m.{options['format']}")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from edgeprune.exporting.probe import probe_network
 from edgeprune.flow import Questions, profile_board, watch_board
 from edgeprune.flow.board_profile import wasteful
 from edgeprune.flow.monitor import read_between
+from edgeprune.testing import sysfs
+from edgeprune.testing.lines import SerialLine
+from edgeprune.testing.ppk2 import FakePpk2
 from edgeprune.values.board_profile import Point
 
 
@@ -30,15 +33,21 @@ def test_a_profile_of_this_machine_answers_what_was_asked(address):
     assert found.heat
     assert found.heat[0].at_s >= 0
     assert found.idle_power_w is None
-    assert found.missing["idle_power"]
+    assert found.missing["idle_power"] == "no meter is read"
 
 
-def test_a_model_of_the_users_is_asked_instead_and_what_was_not_asked_is_told(address, tmp_path):
+def test_a_model_of_the_users_is_asked_instead_and_what_was_not_asked_is_told(tmp_path, monkeypatch):
     model = board_models.linear(tmp_path / "mine.onnx")
-    found = profile_board(address, Questions(model, minutes=0, widths=(), batches=()))
+    tree = sysfs.Rapl(tmp_path / "sys_tree")
+    monkeypatch.setenv("EDGEPRUNE_FILESYSTEM", str(tree.root))
+    with tree.play(lambda: 5.0):
+        address = f"local://?root={tmp_path / 'root'}"
+        found = profile_board(address, Questions(model, minutes=0, widths=(), batches=(), meter="onboard"))
     assert found.model == "mine.onnx"
     assert (found.batch, found.stairs, found.heat) == ((), (), ())
-    assert set(found.missing) == {"idle_power", "heat", "throttling", "batch"}
+    assert set(found.missing) == {"heat", "throttling", "batch"}
+    assert found.idle_power_w == pytest.approx(5.0, rel=0.05)
+    assert found.power_source == "rapl package-0, soc"
 
 
 def test_a_width_that_is_clearly_slower_than_a_larger_one_is_wasteful():
@@ -67,6 +76,25 @@ def test_a_board_is_watched_without_its_lease(address):
     assert len(readings) == 2
     assert readings[0].at_s < readings[1].at_s
     assert readings[0].busy >= 0
+    assert {(reading.power_w, reading.power_missing) for reading in readings} == {(None, "no meter is read")}
+
+
+def test_a_meter_at_the_host_is_read_while_a_board_is_watched(address):
+    with SerialLine(FakePpk2(lambda: 2.0)) as line:
+        meter = f"ppk2://{line.place}?mode=source&millivolt=5000"
+        readings = list(watch_board(address, 0.2, 2, meter=meter))
+    assert [reading.power_w for reading in readings] == pytest.approx([2.0, 2.0], rel=0.02)
+    assert {reading.power_missing for reading in readings} == {""}
+
+
+@pytest.mark.parametrize(
+    ("meter", "words"), [("ppk2:///dev/no_such_port", "/dev/no_such_port"), ("onboard", "while a model runs only")]
+)
+def test_without_power_a_board_is_watched_all_the_same_and_told_why(address, meter, words):
+    (reading,) = watch_board(address, 0.01, 1, meter=meter)
+    assert reading.power_w is None
+    assert words in reading.power_missing
+    assert reading.state.cpus >= 1
 
 
 def test_load_is_what_happened_between_two_readings():

@@ -31,6 +31,7 @@ def interrupt_at(stage):
     return listener, seen
 
 
+@pytest.mark.usefixtures("quick_is_brief")
 def test_ctrl_c_in_every_stage_gives_the_board_back_and_the_next_call_goes_on(project):
     stages = ["prune", "export", "push", "accuracy", "measure", "install"]
     for stage in stages:
@@ -57,6 +58,7 @@ def limited(folder, file_bytes):
     return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.usefixtures("quick_is_brief")
 def test_full_disk_is_one_message_and_what_is_there_stays_usable(project):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     done = limited(project, 6000)

@@ -1,7 +1,7 @@
 """The whole story on the real agent: measured, chosen, installed, resumed, rolled back."""
 
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from edgeprune import config, deploying, flow
+from edgeprune.cli.app import app
 from edgeprune.devices import connect, resolve
 from edgeprune.errors import ChoiceError
 from edgeprune.flow import Goal
 from edgeprune.store import RunStore
+from edgeprune.values.plan import PLANS
 
 
 def goal_of(folder, **overrides):
@@ -39,15 +42,15 @@ def samples(folder):
 
 
 @pytest.fixture(scope="module")
-def deployed(trained_project, tmp_path_factory):
+def deployed(trained_project, tell_runtimes, brief, tmp_path_factory):
     """A project that was deployed once; its tests only read."""
-    import shutil
-
     base = tmp_path_factory.mktemp("story")
-    os.environ["EDGEPRUNE_AGENT_ROOT"] = str(base / "board")
+    tell_runtimes(base / "board")
     folder = shutil.copytree(trained_project, base / "stripes")
-    yield folder, run_story(folder)
-    del os.environ["EDGEPRUNE_AGENT_ROOT"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEPRUNE_AGENT_ROOT", str(base / "board"))
+        patch.setitem(PLANS, "quick", brief)
+        yield folder, run_story(folder)
 
 
 def test_winner_is_installed_and_healthy(deployed):
@@ -110,12 +113,13 @@ def test_goal_that_nothing_reaches_names_the_nearest_miss(deployed):
         flow.choose_again(loaded, goal, None)
 
 
-def test_accuracy_that_nothing_reaches_is_exit_1(deployed):
+def test_accuracy_that_nothing_reaches_is_exit_1(deployed, monkeypatch, capfd):
     folder, _ = deployed
-    command = [sys.executable, "-m", "edgeprune", "choose", "--min-accuracy", "100.5%", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["error"]["type"] == "ChoiceError"
+    monkeypatch.chdir(folder)
+    capfd.readouterr()
+    done = CliRunner().invoke(app, ["choose", "--min-accuracy", "100.5%", "--json"])
+    assert done.exit_code == 1
+    assert json.loads(capfd.readouterr().out)["error"]["type"] == "ChoiceError"
 
 
 @pytest.mark.parametrize(
@@ -126,14 +130,16 @@ def test_accuracy_that_nothing_reaches_is_exit_1(deployed):
         (signal.SIGKILL, -9),
     ],
 )
-def test_killed_deploy_loses_no_measured_repeat_and_goes_on(project, number, code):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgeprune", "deploy", "--device", "local"],
-        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    wait_for_repeats(project, 2)
-    process.send_signal(number)
-    process.communicate(timeout=30)
+@pytest.mark.usefixtures("quick_is_brief")
+def test_killed_deploy_loses_no_measured_repeat_and_goes_on(project, brief, number, code):
+    process = start_deploy(project, brief)
+    try:
+        wait_for_repeats(process, project, 2)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == code
     before = samples(project)
     assert len(before) >= 2
@@ -144,9 +150,20 @@ def test_killed_deploy_loses_no_measured_repeat_and_goes_on(project, number, cod
     assert result.release is not None
 
 
-def wait_for_repeats(folder, count, limit_s=120):
+def start_deploy(folder, quick):
+    """Deploy in a process of its own, with another plan in the place of "quick"."""
+    script = (
+        "import sys; from edgeprune.cli.app import main; from edgeprune.values.plan import PLANS, BenchPlan; "
+        f"PLANS['quick'] = {quick!r}; sys.argv = ['edgeprune', 'deploy', '--device', 'local']; main()"
+    )
+    command = [sys.executable, "-c", script]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_repeats(process, folder, count, limit_s=300):
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
         if (folder / ".edgeprune" / "runs.db").exists():
             try:
                 if len(samples(folder)) >= count:

@@ -105,7 +105,7 @@ def test_a_sensor_that_fails_in_the_middle_leaves_the_latency_and_a_reason(tmp_p
     plan = dataclasses.replace(PLAN, min_duration_s=0.1)
     with open_board(tmp_path, monkeypatch, "onboard", tree) as board:
         power = power_for(board, "onboard", ignore)
-        short = dataclasses.replace(power.source.facts, period_s=0.02, average_s=0.0, delay_s=0.0)
+        short = dataclasses.replace(power.source.facts, period_s=0.02, average_s=0.05, delay_s=0.0)
         power.source.facts = short
         tree.put("sys/class/power_supply/battery/type", "Gone")
         from edgeprune.measuring import measure_repeat, summarise

@@ -16,7 +16,7 @@ from edgeprune.pruning.capture import capture
 from edgeprune.pruning.evidence import Evidence
 from edgeprune.pruning.groups import channel_groups
 from edgeprune.pruning.masking import MaskedNetwork
-from edgeprune.pruning.proof import Claim, prove
+from edgeprune.pruning.proof import Claim, DoesNotRun, NotMasked, prove
 from edgeprune.pruning.surgery import kept_indices
 from edgeprune.pruning.walk import walk
 from edgeprune.values.recipe import PruneRecipe, Slice
@@ -81,6 +81,52 @@ def test_a_rule_that_lets_channels_through_unmasked_fails_the_proof_and_changes_
     with pytest.raises(PruneError, match="nothing was changed"):
         prune(model, PruneSpec(ratio=0.5), example_inputs=(X,))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+class Outspoken(Classifier):
+    """Runs with sixteen channels only, and says so by the error that our own mistakes mostly give."""
+
+    def forward(self, x):
+        x = self.stem(x)
+        if x.shape[1] != 16:
+            raise TypeError("sixteen channels, please")
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def halved():
+    """A small network, and the recipe that halves it."""
+    model = Outspoken().eval()
+    return model, prune(Classifier().eval(), PruneSpec(ratio=0.5, scope="local"), example_inputs=(X,)).recipe
+
+
+def test_what_the_model_raises_is_said_of_the_model(halved):
+    model, recipe = halved
+    with pytest.raises(DoesNotRun, match="The pruned model does not run: sixteen channels, please"):
+        proof_of(model, recipe, recipe)
+
+
+@pytest.mark.parametrize("part", ["cut_tensors", "random_like", "MaskedNetwork.run"])
+def test_a_mistake_of_the_proof_itself_is_not_said_of_the_model(halved, monkeypatch, part):
+    def mistaken(*_):
+        raise TypeError("our mistake")
+
+    owner = "edgeprune.pruning.masking" if part.startswith("Masked") else "edgeprune.pruning.proof"
+    monkeypatch.setattr(f"{owner}.{part}", mistaken)
+    _, recipe = halved
+    with pytest.raises(TypeError, match="our mistake"):
+        proof_of(Classifier().eval(), recipe, recipe)
+
+
+def test_a_masked_network_that_torch_does_not_take_is_a_gap_of_ours(halved, monkeypatch):
+    def misfit(*_):
+        raise RuntimeError("The size of tensor a must match the size of tensor b")
+
+    monkeypatch.setattr(MaskedNetwork, "run", misfit)
+    _, recipe = halved
+    with pytest.raises(NotMasked, match="The masked dense network does not run: The size of tensor a") as caught:
+        proof_of(Classifier().eval(), recipe, recipe)
+    assert "a gap in a rule of EdgePrune" in caught.value.next_step
 
 
 def test_softmax_over_channels_freezes_them():

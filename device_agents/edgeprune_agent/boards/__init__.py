@@ -61,13 +61,15 @@ def _known_runtimes(root: str) -> List[Dict[str, Any]]:
     fresh = {}
     for name in runtimes.RUNTIMES:
         stamp = runtimes.stamp(name, root)
+        if name not in runtimes.OF_WHEELS and not any(stamp[-1]):
+            continue
         entry = known.get(name)
         if not isinstance(entry, dict) or entry.get("stamp") != stamp:
             entry = {"stamp": stamp, "about": runtimes.probe(name, identity.worker_python(root))}
         fresh[name] = entry
     if fresh != known:
         _keep(path, fresh)
-    return [fresh[name]["about"] for name in runtimes.RUNTIMES]
+    return [entry["about"] for entry in fresh.values()]
 
 
 def _keep(path: str, data: Dict[str, Any]) -> None:

@@ -14,10 +14,12 @@ from typing import Any, Dict, List
 
 from edgeprune_agent import identity
 
-RUNTIMES = {"onnxruntime": "onnx", "litert": "tflite"}
+RUNTIMES = {"onnxruntime": "onnx", "litert": "tflite", "tensorrt": "tensorrt"}
 """Name of a runtime to the module that drives it."""
-FORMATS = {"onnx": ("onnxruntime",), "tflite": ("litert",)}
+FORMATS = {"onnx": ("onnxruntime", "tensorrt"), "tflite": ("litert",)}
 """Format of a model file to the runtimes that take it."""
+OF_WHEELS = ("onnxruntime", "litert")
+"""What a wheel brings. Others come with a board's system or cannot be had: nothing is said of one that is not there."""
 _PROBE_S = 120.0
 """Importing onnxruntime takes 20 s on an emulated board; a slow board needs patience, a hung one must not block."""
 

@@ -8,13 +8,16 @@ scpi:///dev/ttyUSB0?baud=9600, scpi://bench-supply:5555?channel=2, korad:///dev/
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from edgeprune.errors import UnknownName, UsageError
 from edgeprune.values.power import BOUNDARIES, MeterFacts
 
+_LINE = re.compile(r"(gpiochip\d{1,3}):(\d{1,4})")
 _COMMON = ("boundary", "gain_ratio", "offset_w")
 """What every meter takes: what it feeds, and standard uncertainties that are known better than the driver's."""
 
@@ -71,6 +74,23 @@ class MeterAddress:
         if not low <= value <= high:
             raise UsageError(f"{name}={text} of the meter {self.kind} is no number that fits.", f"Such as {default:g}.")
         return value
+
+    @property
+    def marker(self) -> Mapping[str, Any] | None:
+        """The board's line that is wired to the meter's input, as the agent wants it; None where none is.
+
+        Raises:
+            UsageError: It is none, or there is an input without a line, or a line without an input.
+        """
+        if ("marker" in self.options) != ("input" in self.options):
+            step = "Such as input=0&marker=gpiochip0:17."
+            raise UsageError("A meter's input and the board's line at it are told together.", step)
+        if "marker" not in self.options:
+            return None
+        found = _LINE.fullmatch(self.options["marker"])
+        if found is None:
+            raise UsageError(f"marker={self.options['marker']} is no line of a GPIO chip.", "Such as gpiochip0:17.")
+        return {"chip": found[1], "line": int(found[2])}
 
     def adapt(self, facts: MeterFacts) -> MeterFacts:
         """Return a driver's facts as the user knows them better.

@@ -36,12 +36,14 @@ class MeterReadings:
         values: nW, or nJ of a counter.
         dropped: Readings known to be lost.
         flags: Gates that the meter shuts itself.
+        edges: When the meter's input changed, on the same clock, and to what: 0 or 1. None where none was asked for.
     """
 
     times_ns: array[int] = field(default_factory=lambda: array("q"))
     values: array[int] = field(default_factory=lambda: array("q"))
     dropped: int = 0
     flags: frozenset[str] = frozenset()
+    edges: tuple[tuple[int, int], ...] | None = None
 
 
 class Meter(ABC):
@@ -56,9 +58,11 @@ class Meter(ABC):
     Attributes:
         address: As given.
         stamp_bound_s: How far a reading's time may be from when it was taken.
+        edge_bound_s: How far a reading's time may be from that of an edge of its input; None for a meter without one.
     """
 
     stamp_bound_s = 0.002
+    edge_bound_s: float | None = None
 
     def __init__(self, address: MeterAddress) -> None:
         self.address = address

@@ -10,7 +10,7 @@ from array import array
 
 import numpy as np
 
-from edgeprune.errors import MeterFailed, UnknownName
+from edgeprune.errors import MeterFailed, UnknownName, UsageError
 from edgeprune.measuring.meters import ppk2_samples as samples
 from edgeprune.measuring.meters.address import MeterAddress
 from edgeprune.measuring.meters.meter import Meter, MeterReadings
@@ -24,6 +24,7 @@ _PER_READING = 100
 """Samples that make one reading of 1 ms: their mean."""
 _ANSWER_S, _SILENCE_S = 3.0, 1.0
 _MAX_AMPS = 1.0
+_INPUTS = 8
 _STEP_A = 0.8e-3
 """One step of the highest range."""
 
@@ -33,16 +34,19 @@ class Ppk2(Meter):
 
     Args:
         address: ppk2:///dev/ttyACM1?mode=source&millivolt=3300; mode=ampere measures what another supply of that
-            voltage feeds. Source mode switches the board's supply on, and leaves it on.
+            voltage feeds. Source mode switches the board's supply on, and leaves it on. input=0 says that a line of
+            the board, marker=gpiochip0:17, is wired to the input D0.
     """
 
     def __init__(self, address: MeterAddress) -> None:
         super().__init__(address)
-        address.known("mode", "millivolt")
+        address.known("mode", "millivolt", "input", "marker")
         self._mode = address.options.get("mode", "ampere")
         if self._mode not in _MODES:
             raise UnknownName("mode of the meter ppk2", self._mode, _MODES)
         self._millivolt = int(address.number("millivolt", 5000, 800, 5000))
+        self._input = _input(address)
+        self.edge_bound_s = None if self._input is None else 1 / samples.RATE_HZ
         self._port: Port | None = None
         self._calibration = samples.Calibration()
         self._forget()
@@ -51,7 +55,7 @@ class Ppk2(Meter):
         self._rest, self._kept = b"", np.empty(0)
         self._expected: int | None = None
         self._filter, self._clock = samples.SpikeFilter(), SampleClock(1 / samples.RATE_HZ)
-        self._count, self._heard_s = 0, time.monotonic()
+        self._count, self._heard_s, self._level = 0, time.monotonic(), 0
 
     @property
     def facts(self) -> MeterFacts:
@@ -132,6 +136,7 @@ class Ppk2(Meter):
             return MeterReadings()
         lost = self._lost(words)
         self._count += lost + len(words)
+        before = len(self._kept)
         current = self._filter(samples.amps(words, self._calibration), samples.ranges(words))
         self._kept = np.concatenate([self._kept, current])
         count = len(self._kept) // _PER_READING
@@ -142,8 +147,17 @@ class Ppk2(Meter):
         times = self._clock.stamp(self._count, len(self._kept) + count * _PER_READING, arrived_ns)
         lost += self._clock.slipped - slipped
         ends = times[_PER_READING - 1 : count * _PER_READING : _PER_READING]
+        edges = self._edges(words, times[before:])
         values = np.rint(means * self._millivolt * 1e6).astype(np.int64)
-        return MeterReadings(ends, array("q", values.tolist()), -(-lost // _PER_READING), frozenset(flags))
+        return MeterReadings(ends, array("q", values.tolist()), -(-lost // _PER_READING), frozenset(flags), edges)
+
+    def _edges(self, words: samples.Words, times_ns: array[int]) -> tuple[tuple[int, int], ...] | None:
+        if self._input is None:
+            return None
+        levels = (samples.inputs(words) >> self._input) & 1
+        changed = np.flatnonzero(np.diff(levels, prepend=self._level))
+        self._level = int(levels[-1])
+        return tuple((times_ns[at], int(levels[at])) for at in changed)
 
     def _lost(self, words: samples.Words) -> int:
         numbers = samples.counters(words)
@@ -162,3 +176,12 @@ class Ppk2(Meter):
             pass
         finally:
             port.close()
+
+
+def _input(address: MeterAddress) -> int | None:
+    if "input" not in address.options:
+        return None
+    number = address.number("input", 0, 0, _INPUTS - 1)
+    if number != int(number):
+        raise UsageError(f"input={number} of the meter ppk2 is none of D0 to D{_INPUTS - 1}.", "Give a whole number.")
+    return int(number)

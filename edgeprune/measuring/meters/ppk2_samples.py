@@ -126,6 +126,12 @@ def counters(words: Words) -> NDArray[np.int64]:
     return number
 
 
+def inputs(words: Words) -> NDArray[np.int64]:
+    """Return the levels of the inputs D0 to D7 at each sample, one bit each."""
+    levels: NDArray[np.int64] = (words >> 24).astype(np.int64)
+    return levels
+
+
 def saturated(words: Words) -> bool:
     """Return whether a sample is at the end of the highest range."""
     return bool(np.any(((words & 0x3FFF) == _SATURATED) & (ranges(words) == RANGES - 1)))

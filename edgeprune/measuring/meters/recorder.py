@@ -23,8 +23,9 @@ class Recorder:
         self._meter = meter
         self._times, self._values = array("q"), array("q")
         self._dropped, self._flags = 0, frozenset[str]()
+        self._edges: tuple[tuple[int, int], ...] | None = None
         self._failure: EdgePruneError | None = None
-        self._over = threading.Event()
+        self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._record, name="edgeprune-meter", daemon=True)
 
     def start(self) -> None:
@@ -32,19 +33,31 @@ class Recorder:
         self._meter.start()
         self._thread.start()
 
-    def stop(self) -> MeterReadings:
-        """End both.
+    def take(self) -> MeterReadings:
+        """Hand over what was read since the last call.
 
         Returns:
-            All that was read.
+            The readings.
 
         Raises:
             MeterFailed: The meter failed in the middle.
         """
-        self.cancel()
         if self._failure is not None:
             raise self._failure
-        return MeterReadings(self._times, self._values, self._dropped, self._flags)
+        with self._lock:
+            taken = MeterReadings(self._times, self._values, self._dropped, self._flags, self._edges)
+            self._times, self._values = array("q"), array("q")
+            self._dropped, self._flags, self._edges = 0, frozenset(), None
+        return taken
+
+    def stop(self) -> MeterReadings:
+        """End both.
+
+        Returns:
+            All that was read and not yet taken.
+        """
+        self.cancel()
+        return self.take()
 
     def cancel(self) -> None:
         """End both, whatever there is."""
@@ -65,7 +78,10 @@ class Recorder:
             self._failure = MeterFailed(f"The driver of {kind} failed ({error!r}).", "Plug the meter in anew.")
 
     def _add(self, readings: MeterReadings) -> None:
-        self._times.extend(readings.times_ns)
-        self._values.extend(readings.values)
-        self._dropped += readings.dropped
-        self._flags |= readings.flags
+        with self._lock:
+            self._times.extend(readings.times_ns)
+            self._values.extend(readings.values)
+            self._dropped += readings.dropped
+            self._flags |= readings.flags
+            if readings.edges is not None:
+                self._edges = (self._edges or ()) + readings.edges
