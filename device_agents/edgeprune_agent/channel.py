@@ -23,19 +23,23 @@ class Channel:
         sink: Descriptor to write to; set to non-blocking.
         hello: What the agent says of itself in the handshake.
         link: What carries the frames; a stream unless another one is given.
+        heard: What came before the pipe was ours.
 
     Attributes:
         over: Whether the link has ended, by whichever side.
         fault: Why, if that was no orderly end; else "".
     """
 
-    def __init__(self, source: int, sink: int, hello: Dict[str, Any], link: Optional[Link] = None) -> None:
+    def __init__(
+        self, source: int, sink: int, hello: Dict[str, Any], link: Optional[Link] = None, heard: bytes = b""
+    ) -> None:
         self._source, self._sink, self._hello = source, sink, hello
         os.set_blocking(sink, False)
         self._link, self._lanes = link or StreamLink(), wire.Lanes()
         self._unsent = memoryview(wire.PREAMBLE)
         self._heard_at = self._spoke_at = time.monotonic()
         self.over, self.fault = False, ""
+        self._parted, self._heard = False, heard
 
     @property
     def waiting_bytes(self) -> int:
@@ -56,7 +60,12 @@ class Channel:
             The messages that came; none of it is more than the host said.
         """
         try:
-            readable = self._select(patience_s)
+            if self._parted:
+                # Its last requests have been answered by now.
+                self._send()
+                self.over = True
+                return []
+            readable = self._heard or self._select(patience_s)
             messages = self._receive() if readable else []
             self._send()
             self._keep_alive()
@@ -78,9 +87,10 @@ class Channel:
 
     def _receive(self) -> List[Message]:
         try:
-            data = os.read(self._source, _READ_BYTES)
+            data = self._heard or os.read(self._source, _READ_BYTES)
         except BlockingIOError:
             return []
+        self._heard = b""
         if not data:
             self.over = True
             return []
@@ -93,6 +103,8 @@ class Channel:
         if self._link.session == 0:
             self._shake_hands(frame)
             return None
+        if self._parted:
+            return None
         if frame.session != self._link.session:
             raise WireError("a frame of another session")
         if frame.kind == wire.DATA:
@@ -100,7 +112,7 @@ class Channel:
         if frame.kind == wire.PING:
             self._link.signal(wire.PONG)
         elif frame.kind == wire.BYE:
-            self.over = True
+            self._parted = True
         elif frame.kind != wire.PONG:
             raise WireError(f"a frame of kind {frame.kind}")
         return None
@@ -113,6 +125,7 @@ class Channel:
         if not _speaks_ours(theirs.get("epl")):
             refusal = AgentError("E_VERSION", "No common version.", detail={"epl": list(wire.PROTOCOL)})
             self._link.post(wire.json_message(wire.ERR, 0, refusal.to_data()))
+            self._parted = True
             return
         max_frame = theirs.get("max_frame")
         if type(max_frame) is not int or not 64 <= max_frame <= 1 << 24:
@@ -123,6 +136,7 @@ class Channel:
         self._link.signal(wire.HELLO, wire.encode_json(answer))
         self._link.max_frame = agreed
         self._link.agree(theirs.get("feat"))
+        self._parted = theirs.get("device_id", answer["device_id"]) != answer["device_id"]
 
     def _send(self) -> None:
         while self.waiting_bytes and not self.over:

@@ -48,7 +48,7 @@ class Incoming:
         """Return the CREDIT that is due after a chunk, or nothing: each one costs both ends as much as many packets."""
         now, received = time.monotonic(), self.upload.received
         few = received - self._credited < _CREDIT_CHUNKS * chunk_bytes
-        if few and now - self._credited_at < _CREDIT_S and received < self.upload.size:
+        if few and now - self._credited_at < _CREDIT_S:
             return []
         self._credited, self._credited_at = received, now
         return [wire.credit_message(number, received, self.upload.durable)]
@@ -96,7 +96,6 @@ class Requests:
             "lease.who": self._who,
             "store.stat": self._stat,
             "store.open": self._open,
-            "store.commit": self._commit,
             "store.fetch": self._fetch,
             "store.unpack": self._unpack,
             "run.start": self._start,
@@ -164,7 +163,7 @@ class Requests:
             message: The chunk; one of an upload that has ended is ignored, the host could not know yet.
 
         Returns:
-            What to answer: a CREDIT that is due, or nothing.
+            What to answer: a CREDIT that is due, or nothing; after the last chunk, that the file is whole.
         """
         incoming = self._incoming.get(message.request)
         if incoming is None:
@@ -172,7 +171,11 @@ class Requests:
         offset, data = wire.read_chunk(message)
         self._lease.check(incoming.epoch)
         incoming.upload.add(offset, data)
-        return incoming.credit(message.request, len(data))
+        if incoming.upload.received < incoming.upload.size:
+            return incoming.credit(message.request, len(data))
+        self._store.commit(incoming.upload.sha)
+        self.forget(message.request)
+        return [wire.json_message(wire.RES, message.request, {})]
 
     def news(self, number: int) -> List[Message]:
         """Return the events that an attached request has not been sent yet; the last one ends the attachment."""
@@ -263,21 +266,15 @@ class Requests:
 
     def _open(self, number: int, arguments: Arguments) -> Steps:
         sha, size, epoch = arguments.name("sha", "sha"), arguments.integer("size"), arguments.integer("epoch")
+        if self._store.stat(sha, size)["state"] == "complete":
+            return {"offset": size, "complete": True}
         self._drop(sha)
         upload = yield from self._store.open(sha, size)
-        self._incoming[number] = Incoming(upload, epoch)
-        return {"offset": upload.received}
-
-    def _commit(self, number: int, arguments: Arguments) -> Answer:
-        sha = arguments.name("sha", "sha")
-        try:
+        if upload.received == size:
             self._store.commit(sha)
-        except AgentError as error:
-            if error.code == "E_HASH":
-                self._drop(sha)
-            raise
-        self._drop(sha)
-        return {}
+            return {"offset": size, "complete": True}
+        self._incoming[number] = Incoming(upload, epoch)
+        return {"offset": upload.received, "complete": False}
 
     def _drop(self, sha: str) -> None:
         for number in [number for number, incoming in self._incoming.items() if incoming.upload.sha == sha]:

@@ -10,7 +10,7 @@ import zlib
 from typing import List
 
 import edgeprune_agent
-from edgeprune_agent import identity
+from edgeprune_agent import identity, wire
 from edgeprune_agent.wire import WireError
 
 SHA256 = ""
@@ -89,4 +89,5 @@ def _path() -> str:
 
 def _join() -> None:
     _joined.append(_path())
-    edgeprune_agent.__path__.append(os.path.join(_path(), "edgeprune_agent"))
+    for package in (edgeprune_agent, wire):
+        package.__path__.append(os.path.join(_path(), *package.__name__.split(".")))

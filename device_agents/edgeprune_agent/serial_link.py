@@ -32,6 +32,7 @@ class SerialChannel(Channel):
 
     Attributes:
         successor: The HELLO of a new session that ended this one.
+        hung_up: Whether the terminal is of no use any more.
     """
 
     def __init__(self, port: TtyPort, hello: Dict[str, Any], first: Optional[Frame], stays: bool) -> None:
@@ -42,6 +43,7 @@ class SerialChannel(Channel):
         self._pace = wire.Pace(port.rate)
         self._unsent = memoryview(b"" if first else wire.PREAMBLE)
         self.successor: Optional[Frame] = None
+        self.hung_up = False
         if first is not None:
             self._accept(first)
 
@@ -82,6 +84,7 @@ class SerialChannel(Channel):
         except BlockingIOError:
             return []
         if not data:
+            self.hung_up = True
             self._end("The terminal was hung up.")
             return []
         messages = [self._accept(frame) for frame in self._line.feed(data, time.monotonic())]
@@ -150,6 +153,8 @@ def serve(path: str, rate: int, hello: Dict[str, Any], run: Callable[[Channel], 
             first = channel.successor
             if port.rate != base:
                 port.set_rate(base)
+            if channel.hung_up:
+                return
             if not stays and not channel.wanted:
                 # What the host still says is for us and would be gibberish to the shell.
                 time.sleep(_LINGER_S)

@@ -5,6 +5,7 @@ done here: it has a process of its own, which goes on when this one ends.
 """
 
 import argparse
+import base64
 import contextlib
 import errno
 import fcntl
@@ -256,6 +257,7 @@ def main(argv: List[str]) -> int:
     parser.add_argument("--reserve", type=int, default=RESERVE_BYTES, metavar="BYTES")
     parser.add_argument("--tty", metavar="PATH", help="serve on this terminal; - for the one that standard input is")
     parser.add_argument("--baud", type=int, default=0, help="speed of --tty; as it is set unless given")
+    parser.add_argument("--heard", default="", metavar="BASE64", help="what the host has said already")
     options = parser.parse_args(argv)
     os.umask(0o077)
     keep_freed_memory()
@@ -284,7 +286,7 @@ def main(argv: List[str]) -> int:
         serial_link.serve(options.tty, options.baud, _hello(), serve)
     else:
         widen(0)
-        serve(Channel(0, sink, _hello()))
+        serve(Channel(0, sink, _hello(), heard=base64.b64decode(options.heard)))
     return 0
 
 

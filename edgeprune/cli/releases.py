@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprune.cli import _options as o
-from edgeprune.cli._project import optional_config, project_folder
+from edgeprune.cli._project import optional_config, project_folder, the_board
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,27 +20,40 @@ Model = Annotated[str | None, typer.Option(help="The model's name on the board; 
 
 @app.command("list")
 def list_(
-    device: o.Device, model: Model = None, as_json: o.Json = False, quiet: o.Quiet = False, config: o.ConfigPath = None
+    device: o.Device,
+    expect_device_id: o.ExpectDeviceId = None,
+    model: Model = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    config: o.ConfigPath = None,
 ) -> None:
     """List the releases on a board."""
     from edgeprune import deploying
 
-    _on_board("list", device, o.Sink(as_json, quiet, config), lambda s, _: deploying.releases(s, model))
+    board, sink = o.Board(device, expect_device_id), o.Sink(as_json, quiet, config)
+    _on_board("list", board, sink, lambda s, _: deploying.releases(s, model))
 
 
 @app.command()
 def status(
-    device: o.Device, model: Model = None, as_json: o.Json = False, quiet: o.Quiet = False, config: o.ConfigPath = None
+    device: o.Device,
+    expect_device_id: o.ExpectDeviceId = None,
+    model: Model = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    config: o.ConfigPath = None,
 ) -> None:
     """Check the current release on the board: its golden inputs must give its golden outputs."""
     from edgeprune import deploying
 
-    _on_board("status", device, o.Sink(as_json, quiet, config), lambda s, name: [deploying.status(s, model or name)])
+    board, sink = o.Board(device, expect_device_id), o.Sink(as_json, quiet, config)
+    _on_board("status", board, sink, lambda s, name: [deploying.status(s, model or name)])
 
 
 @app.command()
 def rollback(
     device: o.Device,
+    expect_device_id: o.ExpectDeviceId = None,
     to: Annotated[str | None, typer.Option(help="A release's id; the previous one by default.")] = None,
     model: Model = None,
     as_json: o.Json = False,
@@ -50,14 +63,15 @@ def rollback(
     """Go back to an earlier release."""
     from edgeprune import deploying
 
-    sink = o.Sink(as_json, quiet, config)
-    _on_board("rollback", device, sink, lambda s, name: [deploying.rollback(s, model or name, to)])
+    board, sink = o.Board(device, expect_device_id), o.Sink(as_json, quiet, config)
+    _on_board("rollback", board, sink, lambda s, name: [deploying.rollback(s, model or name, to)])
 
 
 @app.command()
 def remove(
     release: Annotated[str, typer.Argument(help="A release's id; never the current one.")],
     device: o.Device,
+    expect_device_id: o.ExpectDeviceId = None,
     model: Model = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
@@ -70,21 +84,21 @@ def remove(
         deploying.remove(session, model or name, release)
         return deploying.releases(session, model or name)
 
-    _on_board("remove", device, o.Sink(as_json, quiet, config), work)
+    _on_board("remove", o.Board(device, expect_device_id), o.Sink(as_json, quiet, config), work)
 
 
-def _on_board(command: str, device: str, sink: o.Sink, work: Callable[[Session, str], Any]) -> None:
+def _on_board(command: str, board: o.Board, sink: o.Sink, work: Callable[[Session, str], Any]) -> None:
     from edgeprune.cli._output import output
 
     folder = project_folder(sink.config)
     with output(f"releases-{command}", as_json=sink.as_json, quiet=sink.quiet, folder=folder) as out:
         from edgeprune.cli._tables import releases_view
-        from edgeprune.devices import connect, resolve
+        from edgeprune.devices import connect
         from edgeprune.flow import release_data
 
         config = optional_config(sink.config)
-        with connect(resolve(device, config.devices if config else None), listener=out.listener) as session:
+        with connect(the_board(board, config), listener=out.listener) as session:
             name = config.model_name if config else "model"
             found = [r for r in work(session, name) if r is not None]
-        data = {"device": device, "releases": [{**release_data(r), "current": r.current} for r in found]}
+        data = {"device": board.device, "releases": [{**release_data(r), "current": r.current} for r in found]}
         out.show(data, lambda: releases_view(found), "\n".join(r.path for r in found))

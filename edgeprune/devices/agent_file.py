@@ -39,6 +39,8 @@ _FIRST = frozenset(f"{name}.py" for name in (
 _TYPED = frozenset({f"{PACKAGE}/stage0.py"})
 _HOST_ONLY = {f"{PACKAGE}/wire/climber.py": b"Climber = None\n"}
 """What stands for modules of which a board makes no use."""
+_LATE = frozenset({f"{PACKAGE}/wire/packed_model.py"})
+"""The one module of the wire that no link needs."""
 _INSTALLERS = frozenset({f"{PACKAGE}/venvs.py", f"{PACKAGE}/wheels.py"})
 
 
@@ -101,7 +103,8 @@ def second_part(sha256: str, features: object) -> bytes | None:
 
 def _is_first(name: str) -> bool:
     folder, _, module = name.removeprefix(f"{PACKAGE}/").rpartition("/")
-    return folder == "wire" or (not folder and module in _FIRST) or name in _INSTALLERS or name == "__main__.py"
+    typed = (not folder and module in _FIRST) or name in _INSTALLERS or name == "__main__.py"
+    return typed or (folder == "wire" and name not in _LATE)
 
 
 @cache

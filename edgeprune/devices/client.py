@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from edgeprune_agent import wire
 from edgeprune_agent.wire import Message, WireError
@@ -28,6 +28,13 @@ _PATIENCE_S = 20.0
 _Read = TypeVar("_Read")
 
 
+class Asked(NamedTuple):
+    """A request, and where its answer comes."""
+
+    exchange: Exchange
+    message: Message
+
+
 class AgentClient:
     """Typed requests to one agent.
 
@@ -44,18 +51,21 @@ class AgentClient:
         self._connection = Connection(transport, secrets.randbelow(0xFFFF) + 1)
         self.hello: Mapping[str, Any] = {}
 
-    def open(self, expected_id: str = "") -> None:
+    def open(self, expected_id: str = "", first: Asked | None = None) -> None:
         """Start the agent and shake hands.
 
         Args:
             expected_id: The board's device id; "" for any board.
+            first: From `prepare`: goes out as early as the link allows.
 
         Raises:
             ConnectFailed: No agent answered.
-            WrongDevice: The agent of another board did; it is left at once.
+            WrongDevice: The agent of another board did; it is left at once, and `first` is not heeded there.
         """
+        early = first.message if first and self._connection.link.lossless else None
+        deadline = Deadline(CONNECT_S + self._start_s)
         try:
-            self.hello = self._connection.open(secrets.token_hex(8), Deadline(CONNECT_S + self._start_s))
+            self.hello = self._connection.open(secrets.token_hex(8), deadline, expected_id if early else "", early)
         except DeviceTimeout as error:
             raise ConnectFailed(f"{self.name}: {error.message}", error.next_step) from error
         self._complete_agent()
@@ -66,6 +76,8 @@ class AgentClient:
                 f"{self.name} is the board {found}, and {expected_id} was expected.",
                 "See to the cable or the address; if the board was exchanged on purpose, give its new id.",
             )
+        if first and not early:
+            self._connection.post(first.message)
 
     def _complete_agent(self) -> None:
         # It travels in the bulk lane, so that requests that do not need it overtake it.
@@ -91,6 +103,30 @@ class AgentClient:
             The answer's JSON.
         """
         return self._read(self._ask(op, arguments or {}, Deadline(deadline_s)).data)
+
+    def prepare(self, op: str, arguments: Mapping[str, Any]) -> Asked:
+        """Return a request that `open` is to make; to be followed by `answer`.
+
+        Args:
+            op: Name of the request.
+            arguments: Of it.
+
+        Returns:
+            The request.
+        """
+        return self._asked(self._connection.begin(), op, arguments)
+
+    def answer(self, asked: Asked) -> Mapping[str, Any]:
+        """Wait for the answer to a request that `open` made.
+
+        Args:
+            asked: From `prepare`.
+
+        Returns:
+            The answer's JSON.
+        """
+        with asked.exchange:
+            return self._read(self._await(asked, Deadline(REQUEST_S)).data)
 
     @property
     def fetch_bytes(self) -> int:
@@ -125,8 +161,16 @@ class AgentClient:
         """
         return _best_codec(file, size) if self._connection.link.packs else (wire.RAW, 1.0)
 
-    def upload(self, file: BinaryIO, sha: str, size: int, epoch: int, progress: Callable[[int], None]) -> None:
-        """Send a file, from where an earlier upload of it ended, and make it durable there.
+    def upload(
+        self,
+        file: BinaryIO,
+        sha: str,
+        size: int,
+        epoch: int,
+        progress: Callable[[int], None],
+        begun: Callable[[int, float], None] = lambda missing, share: None,
+    ) -> None:
+        """Send a file, from where an earlier upload of it ended, and make it durable there; nothing if it is there.
 
         Args:
             file: Readable and seekable.
@@ -134,6 +178,7 @@ class AgentClient:
             size: Its length.
             epoch: Of the lease.
             progress: Called with the number of bytes that are there.
+            begun: Called first, with the number of bytes that are missing and the share that packing leaves of them.
 
         Raises:
             RemoteError: It does not fit, or is not what its digest says.
@@ -141,27 +186,36 @@ class AgentClient:
         """
         with self._connection.begin() as exchange:
             arguments = {"sha": sha, "size": size, "epoch": epoch}
-            answer = self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S))
-            received = integer(self._read(answer.data), "offset", size)
-            link = self._connection.link
-            codec, _ = self.codec(file, size)
-            sent = file.seek(received)
-            progress(received)
-            while received < size:
-                while sent < size and sent - received < link.window_bytes:
-                    piece = file.read(min(link.chunk_bytes, size - sent))
-                    if not piece:
-                        raise RemoteError("E_HASH", "The file became shorter while it was sent.", "Send it again.")
-                    self._connection.post(wire.chunk_message(exchange.number, sent, piece, codec))
-                    sent += len(piece)
-                received = self._credit(exchange, received, sent)
-                progress(received)
-            self.request("store.commit", {"sha": sha, "epoch": epoch}, STALLED_S * 2)
+            answer = self._read(self._answer(exchange, "store.open", arguments, Deadline(REQUEST_S)).data)
+            if answer.get("complete") is not True:
+                there = integer(answer, "offset", size - 1)
+                codec, share = self.codec(file, size)
+                begun(size - there, share)
+                for received in self._send(exchange, file, size, there, codec):
+                    progress(received)
+        progress(size)
 
-    def _credit(self, exchange: Exchange, received: int, sent: int) -> int:
-        message = exchange.receive(Deadline(STALLED_S))
-        if message.type == wire.ERR:
-            raise self._refused(message)
+    def _send(
+        self, exchange: Exchange, file: BinaryIO, size: int, received: int, codec: int
+    ) -> Generator[int, None, None]:
+        # Yields how much has come, until all is there for good.
+        link = self._connection.link
+        sent = file.seek(received)
+        while True:
+            yield received
+            while sent < size and sent - received < link.window_bytes:
+                piece = file.read(min(link.chunk_bytes, size - sent))
+                if not piece:
+                    raise RemoteError("E_HASH", "The file became shorter while it was sent.", "Send it again.")
+                self._connection.post(wire.chunk_message(exchange.number, sent, piece, codec))
+                sent += len(piece)
+            # At the end the board makes all of it durable, which takes a slow card its time.
+            message = self._next(exchange, Deadline(STALLED_S if sent < size else 2 * STALLED_S))
+            if message.type == wire.RES and sent == size:
+                return
+            received = self._credit(message, received, sent)
+
+    def _credit(self, message: Message, received: int, sent: int) -> int:
         now, _ = self._read(lambda: wire.read_credit(message))
         if message.type != wire.CREDIT or not received <= now <= sent:
             raise ProtocolError(f"{self.name} acknowledged bytes that were not sent.", "Connect again.")
@@ -194,10 +248,13 @@ class AgentClient:
                     return
 
     def _event(self, exchange: Exchange, deadline: Deadline) -> Mapping[str, Any]:
+        return self._read(self._next(exchange, deadline).data)
+
+    def _next(self, exchange: Exchange, deadline: Deadline) -> Message:
         message = exchange.receive(deadline)
         if message.type == wire.ERR:
             raise self._refused(message)
-        return self._read(message.data)
+        return message
 
     def hold(self, epoch: int | None) -> None:
         """Renew a lease every few seconds from now on; None stops that."""
@@ -206,6 +263,20 @@ class AgentClient:
         else:
             data = {"op": "lease.renew", "epoch": epoch}
             self._connection.heartbeat = lambda number: wire.json_message(wire.REQ, number, data)
+
+    def release(self, epoch: int, deadline_s: float) -> None:
+        """Give the lease back, and say goodbye in the same breath where the link allows it.
+
+        Args:
+            epoch: Of the lease.
+            deadline_s: How long the answer may take.
+        """
+        deadline = Deadline(deadline_s)
+        with self._connection.begin() as exchange:
+            data = {"op": "lease.release", "epoch": epoch}
+            self._connection.post(wire.json_message(wire.REQ, exchange.number, data))
+            self._connection.part(deadline)
+            self._next(exchange, deadline)
 
     def close(self) -> None:
         """End the connection and the agent's process, not what runs on the board."""
@@ -216,21 +287,29 @@ class AgentClient:
             return self._answer(exchange, op, arguments, deadline)
 
     def _answer(self, exchange: Exchange, op: str, arguments: Mapping[str, Any], deadline: Deadline) -> Message:
+        asked = self._asked(exchange, op, arguments)
+        self._connection.post(asked.message)
+        return self._await(asked, deadline)
+
+    def _asked(self, exchange: Exchange, op: str, arguments: Mapping[str, Any]) -> Asked:
         data = dict(arguments, op=op)
         if op in wire.IDEMPOTENT_OPS:
             data.setdefault("idem", secrets.token_hex(16))
+        return Asked(exchange, self._read(lambda: wire.json_message(wire.REQ, exchange.number, data)))
+
+    def _await(self, asked: Asked, deadline: Deadline) -> Message:
         patience = Deadline(min(_PATIENCE_S, deadline.remaining_s))
         while True:
-            self._connection.post(self._read(lambda: wire.json_message(wire.REQ, exchange.number, data)))
-            message = exchange.receive(deadline)
+            message = asked.exchange.receive(deadline)
             if message.type == wire.RES:
                 return message
             if message.type != wire.ERR:
-                raise ProtocolError(f"{self.name} answered {op} with something else.", "Connect again.")
+                raise ProtocolError(f"{self.name} answered a request with something else.", "Connect again.")
             error = self._refused(message)
             if not self._passing(error, message) or patience.expired:
                 raise error
             time.sleep(0.05)
+            self._connection.post(asked.message)
 
     def _passing(self, error: Exception, message: Message) -> bool:
         # What is in the way has no holder: the board itself is about to end it.

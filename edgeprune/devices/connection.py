@@ -7,7 +7,6 @@ computes for minutes.
 from __future__ import annotations
 
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from typing import Any, Self
 from edgeprune_agent import wire
 from edgeprune_agent.wire import Frame, Message, WireError
 
-from edgeprune.devices.replies import clean_text
+from edgeprune.devices.handshake import Handshake
 from edgeprune.devices.transport import Deadline, Transport
 from edgeprune.errors import ConnectFailed, DeviceError, DeviceTimeout, LinkClosed, ProtocolError
 
@@ -102,7 +101,7 @@ class Connection:
         self._wake = threading.Condition()
         self._failure: DeviceError | None = LinkClosed("The link is not open.", _AGAIN)
         self._threads: list[threading.Thread] = []
-        self.closing = False
+        self._parted = self.closing = False
         self.heartbeat: Callable[[int], Message] | None = None
 
     @property
@@ -110,12 +109,16 @@ class Connection:
         """What makes frames of the messages; it knows how much should be sent at a time."""
         return self._link
 
-    def open(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
+    def open(
+        self, nonce: str, deadline: Deadline, device_id: str = "", ahead: Message | None = None
+    ) -> Mapping[str, Any]:
         """Start the agent and shake hands.
 
         Args:
             nonce: Comes back in the agent's answer.
             deadline: Until when.
+            device_id: Of the one board that is meant; "" for any.
+            ahead: A request of an exchange begun before, for a link that loses nothing.
 
         Returns:
             What the agent says of itself.
@@ -125,8 +128,11 @@ class Connection:
             ProtocolError: What answered is no agent of ours.
         """
         try:
-            self._transport.open(deadline)
-            hello = self._shake_hands(nonce, deadline)
+            handshake = Handshake(self._transport, self._link, deadline)
+            self._transport.open(deadline, handshake.greeting(nonce, device_id, ahead))
+            hello, frames = handshake.shake(nonce)
+            for frame in frames:
+                self._accept(frame)
         except LinkClosed as error:
             self._transport.close()
             raise ConnectFailed(error.message, "Correct that and connect again.") from error
@@ -143,55 +149,12 @@ class Connection:
             thread.start()
         return hello
 
-    def _shake_hands(self, nonce: str, deadline: Deadline) -> Mapping[str, Any]:
-        rest = self._skip_noise(deadline)
-        hello = {"epl": list(wire.PROTOCOL), "host": socket.gethostname()[:64], "nonce": nonce}
-        link = {"max_frame": self._link.max_frame, "feat": list(self._link.features)}
-        self._link.signal(wire.HELLO, wire.encode_json({**hello, **link}))
-        frames: list[Frame] = []
-        while not frames:
-            for piece in iter(lambda: self._link.take(time.monotonic()), b""):
-                self._transport.send(piece, deadline)
-            frames = self._link.feed(rest or self._answer(deadline), time.monotonic())
-            rest = b""
-        answer = _greeting(frames[0], nonce)
-        self._link.max_frame = min(self._link.max_frame, answer["max_frame"])
-        self._link.agree(answer.get("feat"))
-        for frame in frames[1:]:
-            self._accept(frame)
-        return answer
-
-    def _skip_noise(self, deadline: Deadline) -> bytes:
-        heard = b""
-        while True:
-            noise, preamble, rest = heard.partition(wire.PREAMBLE)
-            if preamble:
-                return rest
-            if len(noise) > wire.NOISE_BYTES:
-                raise ConnectFailed(f"There is no agent but {_quote(noise)}.", "See what the board runs at login.")
-            said = f"No agent answered{'; the other side said ' + _quote(noise) if noise else ''}."
-            heard += self._more(deadline, said)
-
-    def _answer(self, deadline: Deadline) -> bytes:
-        # A link that loses frames says hello again after a while; one that does not has no such while.
-        repeat_s = self._link.wake_at() - time.monotonic()
-        if repeat_s >= deadline.remaining_s:
-            return self._more(deadline, "The agent does not answer.")
-        return self._transport.receive(Deadline(max(0.0, repeat_s)))
-
-    def _more(self, deadline: Deadline, complaint: str) -> bytes:
-        data = self._transport.receive(deadline)
-        if not data:
-            raise ConnectFailed(complaint, "See whether the board is on and has Python 3.6 or later.")
-        return data
-
     def begin(self) -> Exchange:
         """Return a new exchange, to be used in a `with` block; leaving it by an error cancels the request."""
         with self._wake:
             self._last_number += 1
             exchange = Exchange(self._last_number, self)
             self._exchanges[exchange.number] = exchange
-        self.check()
         return exchange
 
     def wants(self, number: int) -> bool:
@@ -215,7 +178,7 @@ class Connection:
             self.check()
         with self._wake:
             self._link.post(message)
-            self._wake.notify()
+            self._wake.notify_all()
 
     def check(self) -> None:
         """Do nothing while the link is well.
@@ -244,7 +207,7 @@ class Connection:
     def _feed(self, data: bytes) -> list[Frame]:
         with self._wake:
             frames = self._link.feed(data, time.monotonic())
-            self._wake.notify()  # receipts may be due, or make room for more
+            self._wake.notify_all()  # receipts may be due, or make room for more
         return frames
 
     def _accept(self, frame: Frame) -> None:
@@ -253,7 +216,7 @@ class Connection:
         if frame.kind == wire.PING:
             with self._wake:
                 self._link.signal(wire.PONG)
-                self._wake.notify()
+                self._wake.notify_all()
         elif frame.kind in (wire.BYE, wire.RESET):
             raise LinkClosed("The agent said goodbye.", _AGAIN)
         elif frame.kind == wire.DATA:
@@ -273,6 +236,7 @@ class Connection:
                     self._beat()
                 with self._wake:
                     data = self._link.take(time.monotonic())
+                    self._wake.notify_all()  # `part` waits until all is on its way
                     if not data and (self.closing or self._failure is not None):
                         return
                     if not data:
@@ -295,43 +259,32 @@ class Connection:
         with self._wake:
             if self._failure is None:
                 self._failure = error
-            self._wake.notify()
+            self._wake.notify_all()
         for exchange in list(self._exchanges.values()):
             exchange.deliver(None)
+
+    def part(self, deadline: Deadline) -> None:
+        """Say goodbye right behind what was posted, which is still answered; on a link that loses frames, not yet.
+
+        Args:
+            deadline: Until when to wait for what was posted to be on its way.
+        """
+        with self._wake:
+            on_its_way = lambda: not self._link.waiting_bytes or self._failure is not None  # noqa: E731
+            if self._link.lossless and self._wake.wait_for(on_its_way, deadline.remaining_s):
+                self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        if not self._parted:
+            self._link.signal(wire.BYE)
+        self._parted = True
+        self._wake.notify_all()
 
     def close(self) -> None:
         """Say goodbye, wait for both threads, and close the transport."""
         with self._wake:
-            if not self.closing:
-                self._link.signal(wire.BYE)
             self.closing = True
-            self._wake.notify()
+            self._say_goodbye()
         for thread in reversed(self._threads):
             thread.join(wire.DEAD_S + 2 * _SLICE_S)
         self._transport.close()
-
-
-def _greeting(frame: Frame, nonce: str) -> dict[str, Any]:
-    if frame.kind == wire.DATA:
-        return _refusal(frame)
-    if frame.kind != wire.HELLO:
-        raise WireError("something before HELLO")
-    answer = wire.decode_json(frame.payload)
-    max_frame = answer.get("max_frame")
-    if type(max_frame) is not int or not 64 <= max_frame <= wire.MAX_FRAME_BYTES or answer.get("nonce") != nonce:
-        raise WireError("a HELLO that answers another")
-    return answer
-
-
-def _refusal(frame: Frame) -> dict[str, Any]:
-    message = wire.Lanes().accept(frame)
-    said = message.data() if message and message.type == wire.ERR else {}
-    if said.get("code") != "E_VERSION":
-        raise WireError("something before HELLO")
-    raise ConnectFailed(
-        f"The agent speaks another version of the protocol than {wire.PROTOCOL[1]}.", "Install the same version there."
-    )
-
-
-def _quote(noise: bytes) -> str:
-    return repr(clean_text(noise[-200:].decode("utf-8", "replace"), 200))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from pathlib import Path
@@ -25,10 +26,10 @@ class LocalTransport(ProcessTransport):
         super().__init__()
         self._address = address
 
-    def command(self) -> list[str]:
-        """Return this Python, the packed agent and its folder."""
+    def command(self, greeting: bytes) -> list[str]:
+        """Return this Python, the packed agent, its folder, and what it has heard."""
         root = self._address.root or os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT
         command = [sys.executable, "-I", "-u", str(cached_agent()), "--root", str(Path(root).expanduser())]
         if self._address.quota_bytes is not None:
             command += ["--quota", str(self._address.quota_bytes)]
-        return command
+        return [*command, "--heard", base64.b64encode(greeting).decode("ascii")]

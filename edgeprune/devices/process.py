@@ -29,24 +29,25 @@ class ProcessTransport(Transport):
         self._last_words = bytearray()
 
     @abstractmethod
-    def command(self) -> list[str]:
-        """Return the program to start and its arguments."""
+    def command(self, greeting: bytes) -> list[str]:
+        """Return the program to start and its arguments, which may say the greeting."""
 
     @property
     def process_id(self) -> int | None:
         """The process; None before it was started and after it was ended."""
         return self._process.pid if self._process else None
 
-    def open(self, deadline: Deadline) -> None:
+    def open(self, deadline: Deadline, greeting: bytes = b"") -> None:
         """Start the process; see `Transport`.
 
         Args:
             deadline: Until when.
+            greeting: Said by the command.
 
         Raises:
             ConnectFailed: No process could be started.
         """
-        command = self.command()
+        command = self.command(greeting)
         try:
             self._process = subprocess.Popen(
                 command, bufsize=0, start_new_session=True,

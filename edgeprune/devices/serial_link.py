@@ -55,11 +55,12 @@ class SerialTransport(Transport):
         self._link = wire.SerialLink(wire.Climber(self._address.baud, self._address.fastest), session)
         return self._link
 
-    def open(self, deadline: Deadline) -> None:
+    def open(self, deadline: Deadline, greeting: bytes = b"") -> None:
         """Open the port, and find or start the agent; see `Transport`.
 
         Args:
             deadline: Until when.
+            greeting: None: a line that may lead to a shell hears nothing before an agent has answered.
 
         Raises:
             ConnectFailed: The port or the agent cannot be had.

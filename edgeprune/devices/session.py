@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, Self, TypeVar
 from edgeprune_agent import wire
 
 from edgeprune.devices.address import parse_address
-from edgeprune.devices.client import REQUEST_S, AgentClient
-from edgeprune.devices.holder import is_dead, signature
+from edgeprune.devices.client import REQUEST_S, AgentClient, Asked
+from edgeprune.devices.holder import is_dead, leave, sign
 from edgeprune.devices.replies import integer, read_info, read_state, text
 from edgeprune.devices.resolve import resolve
 from edgeprune.devices.run_end import run_failure
@@ -80,7 +80,7 @@ class Session:
 
     def __init__(self, profile: DeviceProfile, listener: Listener = ignore, *, steal: bool = False) -> None:
         self.profile = profile
-        self._listener, self._steal = listener, steal
+        self._listener, self._steal, self._holder = listener, steal, sign()
         self._address = parse_address(profile.address)
         self._epoch: int | None = None
         self._closed = False
@@ -100,24 +100,26 @@ class Session:
             WrongDevice: It is another board than the profile means.
             DeviceBusy: Another holder has the lease.
         """
-        self.client.open(self.profile.device_id)
+        asked = None
+        if exclusive:
+            asked = self.client.prepare("lease.acquire", {"holder": self._holder, "steal": self._steal})
         try:
-            if exclusive:
-                self._acquire()
+            self.client.open(self.profile.device_id, asked)
+            if asked:
+                self._acquire(asked)
         except BaseException:
+            leave(self._holder)
             self.client.close()
             raise
 
-    def _acquire(self) -> None:
-        arguments: dict[str, Any] = {"holder": signature(), "steal": self._steal, "idem": secrets.token_hex(16)}
+    def _acquire(self, asked: Asked) -> None:
         try:
-            answer = self.client.request("lease.acquire", arguments)
+            answer = self.client.answer(asked)
         except DeviceBusy:
             if not is_dead(str(self.client.request("lease.who").get("holder"))):
                 raise
-            # A process of ours was killed before it could give the lease back.
-            arguments = {"holder": signature(), "steal": True}
-            answer = self.client.request("lease.acquire", arguments)
+            # A process of ours was killed before it could give the lease back, or a link of this one was cut.
+            answer = self.client.request("lease.acquire", {"holder": self._holder, "steal": True})
         self._epoch = integer(answer, "epoch")
         self.client.hold(self._epoch)
 
@@ -164,15 +166,11 @@ class Session:
         def progress(done: int) -> None:
             self._listener(Event("push", subject, done, size, "bytes"))
 
-        def send(client: AgentClient) -> None:
-            found = client.request("store.stat", {"sha": sha, "size": size})
-            if found.get("state") != "complete":
-                _, share = client.codec(file, size)
-                self.announce(subject, size - integer(found, "durable", size), share)
-                client.upload(file, sha, size, self._lease(), progress)
+        def begun(missing: int, share: float) -> None:
+            self.announce(subject, missing, share)
 
-        self._persist(send)
-        progress(size)
+        lease = self._lease()
+        self._persist(lambda client: client.upload(file, sha, size, lease, progress, begun))
 
     def announce(self, subject: str, missing: int, share: float = 1.0) -> None:
         """Tell the listener how long an upload will take, if that is long and the link's speed is known.
@@ -287,6 +285,7 @@ class Session:
         return self._persist(lambda client: client.request(op, arguments, deadline_s))
 
     def _lease(self) -> int:
+        self._check_open()
         if self._epoch is None:
             raise RemoteError("E_LEASE", f"{self.profile.name} was opened for reading.", "Open it with exclusive=True.")
         return self._epoch
@@ -300,9 +299,12 @@ class Session:
                 self._reconnect()
         return action(self.client)
 
-    def _reconnect(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise LinkClosed(f"The session with {self.profile.name} is closed.", "Connect again.")
+
+    def _reconnect(self) -> None:
+        self._check_open()
         self.client.close()
         for attempt, delay_s in enumerate(RECONNECT_DELAYS_S, 1):
             time.sleep(delay_s)
@@ -312,9 +314,11 @@ class Session:
                 if self._epoch is not None:
                     self.client.request("lease.renew", {"epoch": self._epoch})
                     self.client.hold(self._epoch)
-            except (ConnectFailed, *_LOST):
+            except (ConnectFailed, DeviceBusy, *_LOST) as error:
                 self.client.close()
-                if attempt == len(RECONNECT_DELAYS_S):
+                # Another port may have our port's name for a moment; a lease that was taken over stays so.
+                fenced = isinstance(error, DeviceBusy) and self.client.hello
+                if fenced or attempt == len(RECONNECT_DELAYS_S):
                     raise
             else:
                 return
@@ -328,18 +332,19 @@ class Session:
             if epoch is not None:
                 # Where somebody took it over, or the board is gone, nothing is left for us to give back.
                 with contextlib.suppress(DeviceError):
-                    self._give_back({"epoch": epoch})
+                    self._give_back(epoch)
         finally:
+            leave(self._holder)
             self.client.close()
 
-    def _give_back(self, lease: Mapping[str, Any]) -> None:
+    def _give_back(self, epoch: int) -> None:
         try:
-            self.client.request("lease.release", lease, _RELEASE_S)
+            self.client.release(epoch, _RELEASE_S)
         except _LOST:
             self.client.close()
             self.client = self._new_client()
             self.client.open(self.profile.device_id)
-            self.client.request("lease.release", lease, _RELEASE_S)
+            self.client.release(epoch, _RELEASE_S)
 
     def __enter__(self) -> Self:
         return self

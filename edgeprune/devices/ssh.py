@@ -6,13 +6,14 @@ import threading
 
 import paramiko
 from edgeprune_agent import wire
+from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from edgeprune.devices.address import SshAddress
 from edgeprune.devices.replies import clean_text
 from edgeprune.devices.ssh_auth import ask_password
 from edgeprune.devices.ssh_config import look_up
 from edgeprune.devices.ssh_connect import Link, Links, errors_named
-from edgeprune.devices.ssh_start import SLOW_START_S, start_agent, start_command
+from edgeprune.devices.ssh_start import SLOW_START_S, AgentStart, start_command
 from edgeprune.devices.transport import Deadline, Transport
 from edgeprune.errors import DeviceTimeout, LinkClosed
 
@@ -41,7 +42,7 @@ class SshTransport(Transport):
         self._link: Link | None = None
         self._channel: paramiko.Channel | None = None
         self._arrived = threading.Event()
-        self._heard = b""
+        self._start = AgentStart(self.send, self._receive)
         self._last_words = bytearray()
         if address.ask_password:
             ask_password(look_up(address))
@@ -59,11 +60,12 @@ class SshTransport(Transport):
         link.max_frame = _FRAME_BYTES - wire.STREAM_COST
         return link
 
-    def open(self, deadline: Deadline) -> None:
-        """Log in and start the agent; see `Transport`.
+    def open(self, deadline: Deadline, greeting: bytes = b"") -> None:
+        """Log in and have the agent started; see `Transport`.
 
         Args:
             deadline: Until when.
+            greeting: Goes out with the command.
         """
         host = look_up(self._address)
         way = Deadline(min(_LOGIN_S, deadline.remaining_s))
@@ -72,9 +74,8 @@ class SshTransport(Transport):
             channel = self._link.transport.open_session()
             for buffer in (channel.in_buffer, channel.in_stderr_buffer):
                 buffer.set_event(self._arrived)
-            channel.exec_command(start_command())
+            _execute(channel, start_command(self._address, greeting))
         self._channel = channel
-        self._heard = start_agent(self, self._address, deadline)
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         """Send to the agent's standard input; see `Transport`.
@@ -118,10 +119,10 @@ class SshTransport(Transport):
         Returns:
             At least one byte, or b"" when none came in time.
         """
+        return self._start.receive(deadline)
+
+    def _receive(self, deadline: Deadline) -> bytes:
         _, channel = self._opened()
-        if self._heard:
-            heard, self._heard = self._heard, b""
-            return heard
         while True:
             self._arrived.clear()
             over = channel.eof_received or channel.closed  # looked at first: what came before the end is still read
@@ -142,8 +143,7 @@ class SshTransport(Transport):
     def _ended(self, channel: paramiko.Channel) -> LinkClosed:
         self._listen(channel)
         lines = [clean_text(line) for line in self._last_words.decode("utf-8", "replace").strip().splitlines()]
-        what = "The agent ended." if channel.eof_received else "The connection to the board was lost."
-        return LinkClosed(" ".join([what, *lines[-1:]]), _AGAIN)
+        return LinkClosed(" ".join([_what_ended(channel), *lines[-1:]]), _AGAIN)
 
     def _opened(self) -> tuple[Link, paramiko.Channel]:
         if self._link is None or self._channel is None:
@@ -153,4 +153,22 @@ class SshTransport(Transport):
     def close(self) -> None:
         """End the connection, and with it the agent; see `Transport`."""
         self._link = self._channel = None
+        self._start.over = True
         self._links.close()
+
+
+def _what_ended(channel: paramiko.Channel) -> str:
+    if not channel.event_ready and channel.transport.is_active():
+        return "The board runs no commands for this login."
+    return "The agent ended." if channel.eof_received else "The connection to the board was lost."
+
+
+def _execute(channel: paramiko.Channel, command: str) -> None:
+    """Ask for a command to be run; unlike `exec_command`, do not wait for the reply: a refusal closes the channel."""
+    message = paramiko.Message()
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
+    message.add_string("exec")
+    message.add_boolean(True)
+    message.add_string(command)
+    channel.transport._send_user_message(message)

@@ -7,7 +7,7 @@ import shutil
 from edgeprune.devices.address import SshAddress
 from edgeprune.devices.process import ProcessTransport
 from edgeprune.devices.ssh_config import look_up, ssh_options
-from edgeprune.devices.ssh_start import SLOW_START_S, start_agent, start_command
+from edgeprune.devices.ssh_start import SLOW_START_S, AgentStart, start_command
 from edgeprune.devices.transport import Deadline
 from edgeprune.errors import ConnectFailed
 
@@ -40,9 +40,9 @@ class SshExecTransport(ProcessTransport):
     def __init__(self, address: SshAddress) -> None:
         super().__init__()
         self._address = address
-        self._heard = b""
+        self._start = AgentStart(self.send, super().receive)
 
-    def command(self) -> list[str]:
+    def command(self, greeting: bytes) -> list[str]:
         """Return `ssh`, our settings, the host, and the one command that starts an agent there.
 
         Raises:
@@ -55,25 +55,7 @@ class SshExecTransport(ProcessTransport):
         files = " ".join(f'"{path}"' for path in paths)
         settings = [f"{key}={value}" for key, value in {**_SETTINGS, "UserKnownHostsFile": files}.items()]
         options = [word for setting in settings for word in ("-o", setting)]
-        return [program, "-T", *options, *ssh_options(self._address), start_command()]
-
-    def open(self, deadline: Deadline) -> None:
-        """Start `ssh`, and the agent through it; see `Transport`.
-
-        Args:
-            deadline: Until when.
-
-        Raises:
-            ConnectFailed: No agent started; what `ssh` said is in the error.
-        """
-        super().open(deadline)
-        try:
-            self._heard = start_agent(self, self._address, deadline)
-        except ConnectFailed as error:
-            if "Host key verification failed" in error.message:
-                step = f"Compare its key and run: edgeprune devices trust '{self._address}'."
-                raise ConnectFailed(error.message, step) from error
-            raise
+        return [program, "-T", *options, *ssh_options(self._address), start_command(self._address, greeting)]
 
     def receive(self, deadline: Deadline) -> bytes:
         """Return from the agent's standard output; see `Transport`.
@@ -83,6 +65,19 @@ class SshExecTransport(ProcessTransport):
 
         Returns:
             At least one byte, or b"" when none came in time.
+
+        Raises:
+            ConnectFailed: The agent did not start; what `ssh` said is in the error.
         """
-        heard, self._heard = self._heard, b""
-        return heard if heard and self._process else super().receive(deadline)
+        try:
+            return self._start.receive(deadline)
+        except ConnectFailed as error:
+            if "Host key verification failed" in error.message:
+                step = f"Compare its key and run: edgeprune devices trust '{self._address}'."
+                raise ConnectFailed(error.message, step) from error
+            raise
+
+    def close(self) -> None:
+        """End `ssh`, and with it the agent; see `Transport`."""
+        self._start.over = True
+        super().close()

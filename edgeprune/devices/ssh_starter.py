@@ -1,10 +1,11 @@
 """Runs on the board before the agent does: sent as text, Python 3.6, standard library. Finds the agent, or takes it in.
 
-Standard input begins with one line of JSON: {"sha": of the agent, "size": its length, "root": its folder or "",
-"quota": bytes or null}. If the agent is not there yet, this says so by `WANTED` and reads exactly `size` bytes; then
-it becomes the agent, for which the rest of the input is meant.
+Its argument is JSON in base64: {"sha": of the agent, "size": its length, "root": its folder or "", "quota": bytes or
+null, "heard": what the host has said to the agent already, in base64}. It becomes the agent, for which the rest of the
+input is meant. If that is not there yet, this says so by `WANTED` and reads exactly `size` bytes.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -13,13 +14,12 @@ import sys
 
 WANTED = b"EPL/0 agent?\n"
 KEPT = 5
-_LINE_BYTES = 1 << 16
 
 
 def main() -> None:
     """Become the agent; never returns."""
     os.umask(0o077)
-    order = json.loads(_read_line().decode("utf-8"))
+    order = json.loads(base64.b64decode(sys.argv[1]).decode("utf-8"))
     root = os.path.abspath(os.path.expanduser(order["root"] or "~/.edgeprune"))
     try:
         _claim(root)
@@ -37,7 +37,7 @@ def main() -> None:
     own = os.path.join(root, "venv", "bin", "python3")
     python = own if os.access(own, os.X_OK) else sys.executable
     quota = [] if order["quota"] is None else ["--quota", str(order["quota"])]
-    os.execv(python, [python, "-I", "-u", path, "--root", root] + quota)
+    os.execv(python, [python, "-I", "-u", path, "--root", root, "--heard", order["heard"]] + quota)
 
 
 def _claim(folder: str) -> None:
@@ -85,16 +85,6 @@ def _forget_old(folder: str) -> None:
             os.unlink(path)
     except FileNotFoundError:
         pass  # another starter does the same
-
-
-def _read_line() -> bytes:
-    # Byte by byte: what comes behind the line is not ours to read.
-    line = b""
-    while not line.endswith(b"\n"):
-        if len(line) > _LINE_BYTES:
-            sys.exit("The order is too long.")
-        line += _read(1)
-    return line
 
 
 def _read(size: int) -> bytes:

@@ -64,11 +64,12 @@ class Transport(ABC):
         return wire.StreamLink(session)
 
     @abstractmethod
-    def open(self, deadline: Deadline) -> None:
+    def open(self, deadline: Deadline, greeting: bytes = b"") -> None:
         """Start the agent.
 
         Args:
             deadline: Until when.
+            greeting: What it is to hear first, on a link that loses nothing: it waits there until the agent listens.
 
         Raises:
             ConnectFailed: It cannot be started or reached.

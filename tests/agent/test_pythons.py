@@ -25,9 +25,9 @@ def test_the_agent_serves_and_serves_again_from_its_compiled_code(tmp_path, mino
     path = tmp_path / "agent" / "agent.pyz"
     path.parent.mkdir()
     path.write_bytes(pack())
-    data = bytes(range(256)) * 100
-    sha = hashlib.sha256(data).hexdigest()
     for again in range(2):
+        data = bytes(range(256)) * (100 + again)
+        sha = hashlib.sha256(data).hexdigest()
         agent = RawAgent(tmp_path / "root", command=[python(minor), "-I", "-S", path])
         with contextlib.closing(agent):
             hello = wire.decode_json(agent.hello().payload)
@@ -41,8 +41,7 @@ def test_the_agent_serves_and_serves_again_from_its_compiled_code(tmp_path, mino
             agent.answer("store.open", sha=sha, size=len(data), epoch=epoch)
             agent.writer.post(wire.chunk_message(number, 0, data))
             agent.flush()
-            assert wire.read_credit(agent.message())[0] == len(data)
-            assert agent.answer("store.commit", sha=sha, epoch=epoch) == {}
+            assert agent.message()[:2] == (wire.RES, number)
             assert agent.answer("release.list", model=None) == {"releases": []}
             assert agent.answer("lease.release", epoch=epoch) == {}
         assert agent.process.returncode == 0

@@ -13,6 +13,7 @@ import pytest
 from edgeprune_agent import answers, wire
 from edgeprune_agent.answers import Answers
 from edgeprune_agent.folders import Root
+from edgeprune_agent.store import Store
 from edgeprune_agent.wire import AgentError, Frame, Message
 from raw_agent import PLAIN, RawAgent
 
@@ -52,6 +53,15 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
+def commit(agent):
+    """Wait until the agent says that an upload is whole, and return which."""
+    message = agent.message()
+    while message.type == wire.CREDIT:
+        message = agent.message()
+    assert (message.type, message.data()) == (wire.RES, {})
+    return message.request
+
+
 def test_the_handshake_says_who_the_agent_is_and_echoes_the_nonce(start):
     frame = start(greet=False).hello(max_frame=1000)
     answer = json.loads(frame.payload)
@@ -68,6 +78,27 @@ def test_no_common_version_is_said_so(start, versions):
     message = agent.lanes.accept(agent.hello(epl=versions))
     assert (message.type, message.request) == (wire.ERR, 0)
     assert message.data()["code"] == "E_VERSION"
+
+
+def test_a_host_that_means_another_board_is_told_which_this_is_and_nothing_is_done_for_it(start, tmp_path):
+    agent = start(greet=False)
+    wanted = {"op": "lease.acquire", "holder": "ada", "steal": False, "idem": idem()}
+    agent.writer.post(wire.json_message(wire.REQ, 1, wanted))  # goes out right behind the greeting
+    assert len(json.loads(agent.hello(device_id="0" * 16).payload)["device_id"]) == 16
+    assert agent.wait() == 0
+    assert agent.read() == b""
+    assert not (tmp_path / "root" / "lease.json").exists()
+
+
+def test_a_request_right_behind_the_greeting_is_answered(start):
+    agent = start(greet=False)
+    agent.writer.post(wire.json_message(wire.REQ, 1, {"op": "lease.who"}))
+    mine = json.loads(agent.hello().payload)["device_id"]
+    assert agent.message().data()["holder"] is None
+    agent = start(greet=False)
+    agent.writer.post(wire.json_message(wire.REQ, 1, {"op": "lease.who"}))
+    agent.hello(device_id=mine)
+    assert agent.message().data()["holder"] is None
 
 
 @pytest.mark.parametrize("garbage", [b"\xff" * 40, b"\0" * 64, b"GET / HTTP/1.1\r\n\r\n" * 3, os.urandom(4096)])
@@ -105,6 +136,15 @@ def test_the_end_of_the_input_and_goodbye_end_the_agent_with_0(start):
     told.flush()
     assert (hung_up.wait(), told.wait()) == (0, 0)
     assert hung_up.last_words() == told.last_words() == ""
+
+
+def test_what_was_asked_right_before_goodbye_is_answered(start):
+    agent = start()
+    agent.writer.post(wire.json_message(wire.REQ, 7, {"op": "lease.who"}))
+    request = agent.writer.take()
+    agent.writer.signal(wire.BYE)
+    agent.write(request + agent.writer.take())
+    assert (agent.message().request, agent.wait()) == (7, 0)
 
 
 def test_silence_ends_the_agent_with_0_and_it_asks_before(start):
@@ -251,18 +291,43 @@ def test_an_upload_is_credited_committed_and_fetched(start):
     epoch = agent.answer("lease.acquire", holder="ada", steal=False, idem=idem())["epoch"]
     data = os.urandom(100_000)
     number = agent.number + 1
-    assert agent.answer("store.open", sha=digest(data), size=len(data), epoch=epoch) == {"offset": 0}
+    file = {"sha": digest(data), "size": len(data), "epoch": epoch}
+    assert agent.answer("store.open", **file) == {"offset": 0, "complete": False}
     agent.writer.post(wire.chunk_message(number, 0, data[:60_000]))
     agent.writer.post(
         Message(wire.CHUNK, number, zlib.compress((60_000).to_bytes(8, "big") + data[60_000:]), wire.ZLIB)
     )
     agent.flush()
-    credits = [wire.read_credit(agent.message())]
-    while credits[-1][0] < 100_000:
-        credits.append(wire.read_credit(agent.message()))
-    assert credits[-1] == (100_000, 100_000)
-    assert agent.answer("store.commit", sha=digest(data), epoch=epoch) == {}
+    assert commit(agent) == number
+    assert agent.answer("store.open", **file) == {"offset": len(data), "complete": True}
     assert agent.answer("store.fetch", sha=digest(data), offset=99_990, length=100) == data[-10:]
+
+
+def test_a_file_that_came_but_was_not_committed_is_so_when_it_is_opened_again(start, tmp_path):
+    agent = start()
+    data = os.urandom(50_000)
+    store = Store(Root(str(tmp_path / "root")))
+    for _ in store.open(digest(data), len(data)):
+        pass
+    store._uploads[digest(data)].add(0, data)
+    store.close()
+    epoch = agent.answer("lease.acquire", holder="ada", steal=False, idem=idem())["epoch"]
+    opened = agent.answer("store.open", sha=digest(data), size=len(data), epoch=epoch)
+    assert opened == {"offset": len(data), "complete": True}
+    assert agent.answer("store.fetch", sha=digest(data), offset=0, length=10) == data[:10]
+
+
+def test_a_file_that_is_not_what_its_name_says_is_refused_and_gone(start):
+    agent = start()
+    epoch = agent.answer("lease.acquire", holder="ada", steal=False, idem=idem())["epoch"]
+    for _ in range(2):
+        number = agent.number + 1
+        opened = agent.answer("store.open", sha="a" * 64, size=100, epoch=epoch)
+        assert opened == {"offset": 0, "complete": False}
+        agent.writer.post(wire.chunk_message(number, 0, bytes(100)))
+        agent.flush()
+        refused = agent.message()
+        assert (refused.type, refused.request, refused.data()["code"]) == (wire.ERR, number, "E_HASH")
 
 
 @pytest.mark.parametrize("chunk", [16_000, 200_000])
@@ -273,13 +338,16 @@ def test_of_an_upload_at_most_four_chunks_wait_for_a_credit(start, chunk):
     number = agent.number + 1
     agent.answer("store.open", sha=digest(data), size=len(data), epoch=epoch)
     sent = received = 0
-    while received < len(data):
+    while True:
         while sent < len(data) and sent - received < 4 * chunk:
             agent.writer.post(wire.chunk_message(number, sent, data[sent : sent + chunk]))
             sent += chunk
         agent.flush()
-        received = wire.read_credit(agent.message())[0]
-    assert agent.answer("store.commit", sha=digest(data), epoch=epoch) == {}
+        message = agent.message()
+        if message.type == wire.RES:
+            break
+        received = wire.read_credit(message)[0]
+    assert received >= len(data) - 4 * chunk
 
 
 @pytest.fixture
@@ -314,9 +382,7 @@ def test_a_disk_that_is_full_in_the_middle_is_said_so_and_the_upload_goes_on_whe
     agent.writer.post(wire.chunk_message(number, there, data[there : there + 1_000_000]))
     agent.writer.post(wire.chunk_message(number, min(len(data), there + 1_000_000), data[there + 1_000_000 :]))
     agent.flush()
-    while wire.read_credit(agent.message())[0] < len(data):
-        pass
-    assert agent.answer("store.commit", sha=digest(data), epoch=epoch) == {}
+    assert commit(agent) == number
 
 
 def test_a_cancelled_upload_stops_without_a_word_and_its_late_chunks_are_ignored(start):
@@ -329,7 +395,7 @@ def test_a_cancelled_upload_stops_without_a_word_and_its_late_chunks_are_ignored
     agent.writer.post(wire.chunk_message(number, 0, bytes(50)))
     agent.flush()
     assert agent.answer("lease.who")["holder"] == "ada"
-    assert agent.answer("store.open", sha="a" * 64, size=100, epoch=epoch) == {"offset": 0}
+    assert agent.answer("store.open", sha="a" * 64, size=100, epoch=epoch)["offset"] == 0
 
 
 def test_a_chunk_at_the_wrong_place_ends_the_upload(start):
@@ -340,7 +406,7 @@ def test_a_chunk_at_the_wrong_place_ends_the_upload(start):
     agent.writer.post(wire.chunk_message(number, 7, bytes(50)))
     agent.flush()
     assert agent.message().data()["detail"] == {"expected": 0}
-    assert agent.refusal("store.commit", sha="a" * 64, epoch=epoch)["code"] == "E_NOTFOUND"
+    assert agent.answer("store.stat", sha="a" * 64, size=100)["state"] != "complete"
 
 
 def test_an_upload_is_fenced_when_the_lease_is_stolen(start):
@@ -353,7 +419,7 @@ def test_an_upload_is_fenced_when_the_lease_is_stolen(start):
     ada.flush()
     refusal = ada.message().data()
     assert (refusal["code"], refusal["detail"]["holder"]) == ("E_FENCED", "bob")
-    assert ada.refusal("store.commit", sha="a" * 64, epoch=epoch)["code"] == "E_FENCED"
+    assert ada.refusal("store.open", sha="a" * 64, size=100, epoch=epoch)["code"] == "E_FENCED"
 
 
 def test_a_root_that_cannot_be_used_ends_the_agent_with_1_and_one_line(start, tmp_path):

@@ -102,6 +102,7 @@ def test_another_board_than_the_expected_one_is_not_measured_on(here, project, t
     options = ["--device", f"local://?root={tmp_path}/board", "--expect-device-id", expected, "--json"]
     assert failure(here("bench", "m.onnx", *options, cwd=tmp_path), code)["type"] == kind
     assert failure(here("deploy", *options, cwd=project), code)["type"] == kind
+    assert failure(here("releases", "rollback", *options, cwd=project), code)["type"] == kind
     assert not (tmp_path / "board" / "lease.json").exists()
 
 

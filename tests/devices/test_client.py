@@ -1,5 +1,6 @@
 """What a board says is input like any other: it is checked, bounded, and never reaches the terminal raw."""
 
+import io
 import json
 import queue
 import threading
@@ -39,13 +40,14 @@ INFO = {
 class Puppet(Transport):
     """An agent that says whatever a test wants: `script` maps a message to the messages that answer it."""
 
-    def __init__(self, script, hello=None):
-        self.script, self.hello = script, HELLO if hello is None else hello
+    def __init__(self, script, hello=None, farewell=()):
+        self.script, self.hello, self.farewell = script, HELLO if hello is None else hello, farewell
         self.reader, self.writer, self.lanes = StreamReader(), StreamWriter(), Lanes()
         self.out, self.heard, self.closed = queue.Queue(), [], False
 
-    def open(self, deadline):
+    def open(self, deadline, greeting=b""):
         self.out.put(wire.PREAMBLE)
+        self.send(greeting, deadline)
 
     def send(self, data, deadline):
         for frame in self.reader.feed(data):
@@ -54,7 +56,8 @@ class Puppet(Transport):
                 answer = {"nonce": wire.decode_json(frame.payload)["nonce"], **self.hello}
                 self.writer.signal(wire.HELLO, wire.encode_json(answer))
             elif frame.kind == wire.BYE:
-                self.out.put(None)
+                for answer in self.farewell:
+                    self.say(answer)
             elif frame.kind == wire.DATA:
                 message = self.lanes.accept(frame)
                 if message is not None:
@@ -63,6 +66,8 @@ class Puppet(Transport):
                         self.say(answer)
             for piece in iter(self.writer.take, b""):
                 self.out.put(piece)
+            if frame.kind == wire.BYE:
+                self.out.put(None)
 
     def say(self, answer):
         if isinstance(answer, Message):
@@ -176,6 +181,38 @@ def test_an_agent_of_another_version_is_named(play):
     assert puppet.closed
 
 
+def test_what_was_prepared_goes_out_without_waiting_for_the_agents_greeting():
+    class Shy(Puppet):
+        kept = b""
+
+        def send(self, data, deadline):
+            self.kept += data
+            if b"lease.acquire" in self.kept or self.heard:
+                kept, self.kept = self.kept, b""
+                super().send(kept, deadline)
+
+    client = AgentClient(Shy(always({"epoch": 3})), "board")
+    asked = client.prepare("lease.acquire", {"holder": "ada", "steal": False})
+    client.open("", asked)
+    assert client.answer(asked) == {"epoch": 3}
+    client.close()
+
+
+def test_a_lease_is_given_back_and_goodbye_said_without_waiting_in_between(play):
+    client = play(lambda message: [], farewell=[wire.json_message(wire.RES, 1, {})])
+    client.release(3, 5.0)
+    (asked,) = client._connection._transport.heard
+    assert asked.data() == {"op": "lease.release", "epoch": 3}
+
+
+def test_a_lease_that_could_not_be_given_back_is_noticed(play):
+    error = wire.AgentError("E_FENCED", "over", detail={"holder": "ada"}).to_data()
+    with pytest.raises(DeviceBusy, match="taken over by ada"):
+        play(lambda message: [], farewell=[wire.json_message(wire.ERR, 1, error)]).release(3, 5.0)
+    with pytest.raises(LinkClosed):
+        play(lambda message: []).release(3, 5.0)
+
+
 def events(*numbers):
     def script(message):
         if message.type != wire.REQ:
@@ -240,7 +277,7 @@ def test_credit_for_bytes_that_were_not_sent_is_a_protocol_error(play, tmp_path,
         play(generous).upload(file, "a" * 64, 1000, 1, lambda done: None)
 
 
-@pytest.mark.parametrize("offset", [-1, 1001, "0", None, 0.5])
+@pytest.mark.parametrize("offset", [-1, 1000, 1001, "0", None, 0.5])
 def test_an_upload_does_not_go_on_where_the_file_is_not(play, tmp_path, offset):
     (tmp_path / "f").write_bytes(bytes(1000))
     with (tmp_path / "f").open("rb") as file, pytest.raises(ProtocolError, match="offset"):
@@ -257,6 +294,8 @@ def test_an_upload_never_runs_further_ahead_than_the_window(play, tmp_path):
             ahead[0] = max(ahead[0], offset + len(data) - received[0])
             if offset + len(data) >= min(size, received[0] + wire.WINDOW_BYTES):
                 received[0] = offset + len(data)
+                if received[0] == size:
+                    return [wire.json_message(wire.RES, message.request, {})]
                 return [wire.credit_message(message.request, received[0], 0)]
             return []
         return always({"offset": 0})(message)
@@ -265,6 +304,22 @@ def test_an_upload_never_runs_further_ahead_than_the_window(play, tmp_path):
     with (tmp_path / "f").open("rb") as file:
         play(miserly).upload(file, "a" * 64, size, 1, lambda done: None)
     assert wire.WINDOW_BYTES <= ahead[0] < wire.WINDOW_BYTES + wire.MAX_FRAME_BYTES
+
+
+def test_a_file_that_is_there_is_not_sent_and_nothing_else_is_asked(play):
+    client, told = play(always({"offset": 9, "complete": True})), []
+    client.upload(io.BytesIO(bytes(9)), "a" * 64, 9, 1, told.append, lambda missing, share: told.append("begun"))
+    assert told == [9]
+    assert [message.data()["op"] for message in client._connection._transport.heard] == ["store.open"]
+
+
+def test_a_file_that_was_not_all_sent_cannot_be_whole_there(play):
+    def hasty(message):
+        return [wire.json_message(wire.RES, message.request, {"offset": 0})] if message.type != wire.CANCEL else []
+
+    size = 2 * wire.WINDOW_BYTES
+    with pytest.raises(ProtocolError):
+        play(hasty).upload(io.BytesIO(bytes(size)), "a" * 64, size, 1, lambda done: None)
 
 
 def test_a_board_that_is_about_to_be_ready_is_waited_for(play):

@@ -138,6 +138,16 @@ def test_an_agent_on_a_line_of_its_own_is_found_without_typing(make_board):
     assert board.stats()[0]["carried"] < 6000
 
 
+def test_an_agent_on_a_line_of_its_own_ends_when_that_is_gone(tmp_path):
+    master, slave = os.openpty()
+    options = ["--root", str(tmp_path / "root"), "--tty", os.ttyname(slave)]
+    with subprocess.Popen([sys.executable, cached_agent(), *options], stdin=subprocess.DEVNULL) as agent:
+        assert os.read(master, 100).startswith(b"EPL/1")
+        os.close(slave)
+        os.close(master)
+        assert agent.wait(10) == 0
+
+
 @pytest.mark.slow
 def test_an_adapter_that_is_plugged_in_again_is_found_under_its_other_name(board, tmp_path, monkeypatch):
     folder = tmp_path / "by-id"

@@ -1,16 +1,18 @@
 """ssh:// and ssh+exec:// against a real sshd: starting the agent, through noise, and what the board says instead."""
 
 import ast
-import json
 import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import paramiko
 import pytest
 from ssh_server import (  # noqa: F401  (fixtures)
     SshServer,
@@ -145,12 +147,50 @@ def test_endless_noise_is_not_waited_for(user_settings):
         server.stop()
 
 
-def test_the_command_is_the_same_for_everybody_and_holds_nothing_that_a_shell_could_read():
-    command = start_command()
-    inner = re.fullmatch(r"exec sh -c '([^']*)' '([^']*)'", command)
-    assert inner
-    assert not set(inner[2]) & set("$`\\!&|<>*?~#\n")
-    assert len(command) < 4096
+class RunsNothing(paramiko.ServerInterface):
+    """A server that lets everybody in and refuses every command."""
+
+    def get_allowed_auths(self, username):
+        return "publickey"
+
+    def check_auth_publickey(self, username, key):
+        return paramiko.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind, chanid):
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel, command):
+        return False
+
+
+def test_a_board_that_runs_no_commands_is_said_so_at_once(user_settings):
+    server = SshServer(user_settings / "sshd")  # its keys and its port are all we need of it
+    write_config(user_settings, [server])
+
+    def serve():
+        with paramiko.Transport(listener.accept()[0]) as transport:
+            transport.add_server_key(paramiko.PKey.from_path(server.folder / "host_ed25519"))
+            transport.start_server(server=RunsNothing())
+            transport.join(20)
+
+    with socket.create_server(("127.0.0.1", server.port)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(ConnectFailed, match="runs no commands for this login"):
+            open_read_only(f"ssh://{server.address}")
+        assert time.monotonic() - started < 10
+        thread.join()
+
+
+def test_the_command_holds_nothing_that_a_shell_could_read_whatever_the_root():
+    said = [("", b""), ("it's $HOME; `a` \\ root\n!", b"'; reboot; '")]
+    commands = [start_command(SshAddress("board", root=root), greeting) for root, greeting in said]
+    found = [re.fullmatch(r"exec sh -c '([^']*)' '([^']*)' '([A-Za-z0-9+/=]*)'", command) for command in commands]
+    assert all(found)
+    assert found[0].group(1, 2) == found[1].group(1, 2)
+    assert not set(found[0][2]) & set("$`\\!&|<>*?~#\n")
+    assert len(commands[0]) < 4096
 
 
 def test_the_starter_is_python_3_6_and_needs_nothing_but_the_standard_library():
@@ -162,9 +202,10 @@ def test_the_starter_is_python_3_6_and_needs_nothing_but_the_standard_library():
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash"])
 def test_shells_leave_the_command_as_it_is(shell, tmp_path):
-    order = json.dumps({"sha": "0" * 64, "size": 3, "root": str(tmp_path / "root"), "quota": None}) + "\n"
-    done = subprocess.run([shell, "-c", start_command()], input=order.encode() + b"abc", capture_output=True)
-    assert done.stdout == b"EPL/0 agent?\n"
+    command = start_command(SshAddress("board", root=str(tmp_path / "root")), b"hello")
+    said = bytes(cached_agent().stat().st_size)
+    done = subprocess.run([shell, "-c", command], input=said, capture_output=True)
+    assert done.stdout == b"EPL/0 agent?\n" == ssh_starter.WANTED
     assert b"changed on its way" in done.stderr
     assert list((tmp_path / "root" / "agent").iterdir()) == []
 
@@ -280,10 +321,10 @@ def test_a_board_that_takes_nothing_any_more_misses_the_deadline_of_send(ssh_ser
 
 def test_the_systems_ssh_is_told_to_ask_nothing_and_to_trust_nothing(user_settings):
     (user_settings / "ssh_config").write_text("Host *\n  StrictHostKeyChecking no\n")
-    words = ssh_exec.SshExecTransport(SshAddress("board", "pi", 22, scheme="ssh+exec")).command()
+    words = ssh_exec.SshExecTransport(SshAddress("board", "pi", 22, scheme="ssh+exec")).command(b"")
     for wanted in ("BatchMode=yes", "StrictHostKeyChecking=yes", "ServerAliveInterval=5", "ForwardAgent=no"):
         assert words[words.index(wanted) - 1] == "-o"
-    assert words[-7:] == ["-l", "pi", "-p", "22", "--", "board", start_command()]
+    assert words[-7:] == ["-l", "pi", "-p", "22", "--", "board", start_command(SshAddress("board"), b"")]
 
 
 @pytest.mark.parametrize(("host", "user"), [("board;id", ""), ("board", "pi;id"), ("board", "-oProxyCommand=id")])
@@ -319,7 +360,7 @@ def test_a_push_survives_a_cut_at_any_byte(ssh_server, relay, board_root, direct
         for _ in range(60):
             data = chance.randbytes(20_000)
             before = len(relay.sent)
-            relay.cut(**{direction: chance.randrange(1, 23_000 if direction == "sent" else 400)})
+            relay.cut(**{direction: chance.randrange(1, 23_000 if direction == "sent" else 200)})
             sha = board.push_bytes(data)
             assert (board_root / "objects" / sha[:2] / sha).read_bytes() == data
             cuts += len(relay.sent) > before

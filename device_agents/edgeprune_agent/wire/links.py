@@ -19,6 +19,7 @@ class Link:
         fetch_bytes: How much of a file one request should fetch.
         heard_at: When the last valid frame came.
         packs: Whether it is worth while to compress what is sent.
+        lossless: Whether all that is sent arrives, in order within its lane.
         rate: Bits per second of a line; 0 where nobody knows them.
         features: What this end's HELLO says of the link in its `feat`.
     """
@@ -30,6 +31,7 @@ class Link:
     fetch_bytes = MAX_FETCH_BYTES
     heard_at = 0.0
     packs = False
+    lossless = True
     rate = 0
     features: Tuple[str, ...] = ()
 

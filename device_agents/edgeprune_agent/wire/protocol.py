@@ -32,8 +32,8 @@ ERROR_CODES = frozenset({
     "E_OFFSET", "E_NOTFOUND", "E_CANCELLED", "E_TIMEOUT", "E_RUNNER", "E_IO", "E_INTERNAL",
 })  # fmt: skip
 LEASED_OPS = frozenset({
-    "board.pin", "board.unpin", "lease.renew", "lease.release", "store.open", "store.commit", "store.unpack",
-    "run.start", "run.cancel", "release.stage", "release.switch", "release.rollback", "release.remove",
+    "board.pin", "board.unpin", "lease.renew", "lease.release", "store.open", "store.unpack", "run.start",
+    "run.cancel", "release.stage", "release.switch", "release.rollback", "release.remove",
     "release.record", "venv.stage", "venv.switch",
 })  # fmt: skip
 """Requests that carry the lease's epoch."""

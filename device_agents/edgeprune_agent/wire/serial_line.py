@@ -78,6 +78,7 @@ class SerialLink(Link):
     chunk_bytes = 16 * 1024 - 64
     window_bytes = 256 * 1024
     packs = True
+    lossless = False
     features = (FEATURE,)
 
     def __init__(self, tuner: Tuner, session: int = 0, now: float = 0.0) -> None:
