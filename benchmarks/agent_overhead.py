@@ -28,6 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeprune.devices import Session, connect
 from edgeprune.measuring.bench import latency_spec
+from edgeprune.measuring.metering import NO_POWER, Metering
 from edgeprune.measuring.runtime import RUNTIMES_OF_FORMAT
 from edgeprune.values.artifact import Artifact, TensorSpec
 from edgeprune.values.plan import BenchPlan
@@ -137,7 +138,7 @@ def agent_median_ns(session: Session, path: Path, period_s: float | None = None)
     """
     model, samples = artifact(path), array("q")
     session.push(path, model.sha256)
-    spec = latency_spec(model, PLAN, RUNTIMES_OF_FORMAT[model.format][0])
+    spec = Metering(NO_POWER, latency_spec(model, PLAN, RUNTIMES_OF_FORMAT[model.format][0])).spec
     if period_s is not None:
         spec["state_period_s"] = period_s
     session.run(spec, lambda event: samples.extend(event.get("ns", ())), 120.0)

@@ -21,6 +21,7 @@ from edgeprune.devices.transport import Deadline
 from edgeprune.errors import DeviceError
 from edgeprune.exporting import load_artifact
 from edgeprune.measuring import measure_repeat, summarise
+from edgeprune.measuring.metering import NO_POWER, Metering
 from edgeprune.values.plan import BenchPlan
 
 _log = logging.getLogger(__name__)
@@ -123,14 +124,15 @@ class Bench:
                 else:
                     self._install(session, new, reached)
         except DeviceError:
-            pass
+            if not plug.finished.is_set():  # the board still has its power: this is none of the plug's doing
+                raise
         plug.cancel()
         return seen
 
     def _follow_long_run(self, session, artifact, seen):
         from edgeprune.measuring.bench import latency_spec
 
-        spec = latency_spec(artifact, LONG_PLAN, "onnxruntime")
+        spec = Metering(NO_POWER, latency_spec(artifact, LONG_PLAN, "onnxruntime")).spec
         session.run(spec, seen.append, 600.0)
 
     def _judge(self, session, new):
