@@ -101,11 +101,12 @@ def test_another_process_that_got_the_number_is_not_the_board(tmp_path):
 
 def test_a_process_is_found_by_its_disk_and_ended(tmp_path):
     disk = tmp_path / "disk.qcow2"
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"file={disk}"])
-    assert qemu.runs(process.pid, disk)
-    qemu.end(process.pid, disk, hard=True)
-    assert not qemu.runs(process.pid, disk)
-    process.wait()
+    lives = "import time; print('runs', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", lives, f"file={disk}"], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()  # only now are its words certainly in /proc: Popen can return within the exec
+        assert qemu.runs(process.pid, disk)
+        qemu.end(process.pid, disk, hard=True)
+        assert not qemu.runs(process.pid, disk)
 
 
 def test_qemu_that_fails_is_quoted(tmp_path):
