@@ -19,6 +19,7 @@ from edgeprune_agent.upload import Upload
 from edgeprune_agent.wire import AgentError, Message
 
 _STOP_RUN_S = 10.0
+_MOST_POWER_MS = 1000
 _CREDIT_CHUNKS, _CREDIT_S = 4, 0.5
 """How many chunks may go without a CREDIT, and for how long; a host sends 16 ahead."""
 WAITING = True
@@ -90,6 +91,7 @@ class Requests:
             "board.unpin": self._unpin,
             "clock": self._clock,
             "power.show": self._power,
+            "power.read": self._read_power,
             "lease.acquire": self._acquire,
             "lease.renew": self._renew,
             "lease.release": self._give_back,
@@ -234,6 +236,13 @@ class Requests:
 
         wanted = check_power(arguments.mapping("power"))
         return _aside(lambda: power_facts(wanted))  # the firmware of some boards takes its time
+
+    def _read_power(self, number: int, arguments: Arguments) -> Steps:
+        from edgeprune_agent.power.watch import read_for
+        from edgeprune_agent.specs import check_power
+
+        wanted, milliseconds = check_power(arguments.mapping("power")), arguments.integer("ms", _MOST_POWER_MS)
+        return _aside(lambda: read_for(milliseconds / 1000, wanted))
 
     def _acquire(self, number: int, arguments: Arguments) -> Union[Answer, Steps]:
         steal = arguments.flag("steal")

@@ -23,7 +23,8 @@ class Reading:
         state: As the board told it.
         busy: Processors that were busy since the reading before; None where the kernel does not tell.
         throttling: What lowered the clocks since then, in words; "" for nothing.
-        power_w: Mean since the reading before, of a meter at the host; None where nothing tells,
+        power_w: Mean since the reading before, of a meter at the host; over 0.2 s, of the board's own sensor; None
+            where nothing tells,
         power_missing: and why.
     """
 
@@ -58,7 +59,7 @@ def watch_board(
         Readings, the first one an interval after the call: load is what happened between two.
     """
     profile = resolve(device, config.devices if config else None)
-    with connect(profile, exclusive=False) as session, live_power(meter or profile.meter) as power:
+    with connect(profile, exclusive=False) as session, live_power(session, meter or profile.meter) as power:
         first = before = session.state()
         done = 0
         while count is None or done < count:

@@ -216,18 +216,44 @@ def open_power(session: Session, meter: str) -> PowerSource | None:
 
 
 def _open_onboard(session: Session, address: MeterAddress) -> OnboardPower:
+    wanted = onboard_sensor(session, address)
+    answer = session.request("power.show", power=wanted)
+    if answer["facts"] is None:
+        raise no_sensor(session, str(answer["error"]))
+    return OnboardPower(address.adapt(read_facts(answer["facts"])), wanted, address)
+
+
+def onboard_sensor(session: Session, address: MeterAddress) -> dict[str, Any]:
+    """Return which sensor of a board an agent is asked to read.
+
+    Args:
+        session: Of the board.
+        address: Of kind "onboard".
+
+    Returns:
+        The `power` of a run's spec.
+
+    Raises:
+        MeterFailed: The address has a wrong option.
+    """
     address.known("current_unit")
     unit = address.options.get("current_unit", "uA")
     if unit not in _CURRENT_UNITS:
         raise MeterFailed(f"current_unit={unit} is no unit of a battery's current.", "Write uA or mA.")
-    wanted = {"sensor": address.place or None, "rails": list(total_rails(session)), "current_unit": unit}
-    answer = session.request("power.show", power=wanted)
-    if answer["facts"] is None:
-        raise MeterFailed(
-            f"{session.profile.name} has no power sensor that works: {answer['error']}.",
-            'Name an external meter, or meter = "none"; docs/devices/meters.md lists all.',
-        )
-    return OnboardPower(address.adapt(read_facts(answer["facts"])), wanted, address)
+    return {"sensor": address.place or None, "rails": list(total_rails(session)), "current_unit": unit}
+
+
+def no_sensor(session: Session, reason: str) -> MeterFailed:
+    """Return the error that a board without a sensor that works is told by.
+
+    Args:
+        session: Of the board.
+        reason: As its agent says it.
+    """
+    return MeterFailed(
+        f"{session.profile.name} has no power sensor that works: {reason}.",
+        'Name an external meter, or meter = "none"; docs/devices/meters.md lists all.',
+    )
 
 
 def total_rails(session: Session) -> Sequence[str]:

@@ -3,12 +3,13 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from edgeprune_agent import power
 from edgeprune_agent.power import pmic
 from edgeprune_agent.power.gauges import Gauge, Unusable
-from edgeprune_agent.power.watch import PowerReader, PowerWatch
+from edgeprune_agent.power.watch import PowerReader, PowerWatch, read_for
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,10 @@ TREES = {
 }
 
 
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def sensor_of(tree, wanted=ANY):
     return power.find(wanted, str(tree.root))
 
@@ -51,6 +56,15 @@ class TestEverySensor:
             readings = [sensor.read() * 1e-9 for _ in range(11)]
             assert readings[-1] == pytest.approx(shown, abs=2 * sensor.facts["resolution_w"])
         assert not sensor.flags
+
+    def test_it_is_read_for_a_moment_again_and_again_and_leaves_no_file_open(self, name, tmp_path, monkeypatch):
+        make, wanted = TREES[name]
+        monkeypatch.setenv("EDGEPRUNE_FILESYSTEM", str(make(tmp_path).root))
+        before = open_files()
+        for _ in range(3):
+            told = read_for(0.01, wanted)
+            assert told["error"] is None and told["facts"] and len(told["t_ns"]) == len(told["values"]) > 0
+        assert open_files() <= before
 
     def test_it_states_source_boundary_rate_and_resolution(self, name, tmp_path):
         make, wanted = TREES[name]

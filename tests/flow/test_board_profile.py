@@ -87,10 +87,21 @@ def test_a_meter_at_the_host_is_read_while_a_board_is_watched(address):
     assert {reading.power_missing for reading in readings} == {""}
 
 
+@pytest.mark.parametrize("make", [sysfs.Rapl, sysfs.Ina2xx], ids=["a counter", "powers"])
+def test_the_boards_own_sensor_is_read_while_it_is_watched(address, make, tmp_path, monkeypatch):
+    tree = make(tmp_path / "sys_tree")
+    monkeypatch.setenv("EDGEPRUNE_FILESYSTEM", str(tree.root))
+    with tree.play(lambda: 5.0):
+        readings = list(watch_board(address, 0.01, 3, meter="onboard"))
+    assert [reading.power_w for reading in readings] == pytest.approx([5.0] * 3, rel=0.15)  # this machine is not alone
+    assert {reading.power_missing for reading in readings} == {""}
+
+
 @pytest.mark.parametrize(
-    ("meter", "words"), [("ppk2:///dev/no_such_port", "/dev/no_such_port"), ("onboard", "while a model runs only")]
+    ("meter", "words"), [("ppk2:///dev/no_such_port", "/dev/no_such_port"), ("onboard", "no power sensor that works")]
 )
-def test_without_power_a_board_is_watched_all_the_same_and_told_why(address, meter, words):
+def test_without_power_a_board_is_watched_all_the_same_and_told_why(address, meter, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEPRUNE_FILESYSTEM", str(tmp_path))
     (reading,) = watch_board(address, 0.01, 1, meter=meter)
     assert reading.power_w is None
     assert words in reading.power_missing

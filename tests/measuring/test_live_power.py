@@ -5,7 +5,7 @@ from array import array
 import pytest
 
 from edgeprune.errors import MeterFailed
-from edgeprune.measuring.live_power import LivePower, mean_power
+from edgeprune.measuring.live_power import LiveMeter, mean_power
 from edgeprune.measuring.meters import Meter, MeterAddress, MeterReadings
 from edgeprune.measuring.meters.recorder import Recorder
 from edgeprune.values.power import MeterFacts
@@ -52,7 +52,7 @@ class Fading(Meter):
 
 
 def test_a_meter_that_fails_gives_its_reason_from_then_on():
-    with LivePower(Fading(0)) as power:
+    with LiveMeter(Fading(0)) as power:
         power._recorder._thread.join()
         for _ in range(2):
             assert power.look() == (None, "It is gone. Plug it in.")
@@ -68,7 +68,7 @@ def test_what_was_taken_is_not_taken_again():
 
 
 def test_a_time_without_a_reading_has_no_power(monkeypatch):
-    power = LivePower(Fading(2))
+    power = LiveMeter(Fading(2))
     taken = iter([readings([1, 2], [7 * S, 14 * S]), MeterReadings(), readings([4], [20 * S])])
     monkeypatch.setattr(power._recorder, "take", lambda: next(taken))
     assert power.look() == (pytest.approx(7.0), "")

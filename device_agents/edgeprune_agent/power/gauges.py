@@ -40,6 +40,10 @@ class Gauge:
         except (IndexError, ValueError):
             raise OSError(errno.ENODATA, "no number") from None
 
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):  # an agent that is watched opens its sensor again and again
+            os.close(self._fd)
+
 
 def text(folder: str, name: str) -> Optional[str]:
     """Return what a file says; None if it cannot be read or is empty."""

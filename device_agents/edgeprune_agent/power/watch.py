@@ -2,7 +2,7 @@
 
 import random
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from edgeprune_agent import identity, power, timing
 from edgeprune_agent.events import EventWriter
@@ -60,6 +60,26 @@ class PowerReader:
         return {"facts": self._sensor.facts}
 
 
+class Told:
+    """What a reader said, put together.
+
+    Attributes:
+        about: `facts` or `error`, `dropped`, `flags`.
+        readings: Times and values.
+    """
+
+    def __init__(self) -> None:
+        self.about: Dict[str, Any] = {"facts": None, "error": None, "dropped": 0, "flags": []}
+        self.readings: List[Tuple[int, int]] = []
+
+    def add(self, line: Dict[str, Any]) -> None:
+        """Take what `PowerReader.read` returned."""
+        if "v" in line:
+            self.readings.append((line["t"], line["v"]))
+        self.about["dropped"] += line.get("dropped", 0)
+        self.about.update({key: line[key] for key in ("facts", "error", "flags") if key in line})
+
+
 class PowerWatch:
     """The readings of one run.
 
@@ -69,8 +89,7 @@ class PowerWatch:
 
     def __init__(self, wanted: Dict[str, Any]) -> None:
         self._sampler = Sampler(PowerReader(wanted, identity.filesystem()).read, 0.0)
-        self._told: Dict[str, Any] = {"facts": None, "error": None, "dropped": 0, "flags": []}
-        self._readings: List[Any] = []
+        self._told = Told()
 
     def take(self) -> None:
         """Fetch what was read; the pipe holds some thousands of readings."""
@@ -78,15 +97,31 @@ class PowerWatch:
 
     def _add(self, lines: List[Dict[str, Any]]) -> None:
         for line in lines:
-            if "v" in line:
-                self._readings.append((line["t"], line["v"]))
-            self._told["dropped"] += line.get("dropped", 0)
-            self._told.update({key: line[key] for key in ("facts", "error", "flags") if key in line})
+            self._told.add(line)
 
     def tell(self, events: EventWriter) -> None:
         """End the other process and put what it said into the spool."""
         self._add(self._sampler.close())
-        events.put("power", **self._told)
-        for start in range(0, len(self._readings), _EVENT_READINGS):
-            times, values = zip(*self._readings[start : start + _EVENT_READINGS])
+        events.put("power", **self._told.about)
+        readings = self._told.readings
+        for start in range(0, len(readings), _EVENT_READINGS):
+            times, values = zip(*readings[start : start + _EVENT_READINGS])
             events.put("readings", t_ns=times, values=values)
+
+
+def read_for(seconds: float, wanted: Dict[str, Any]) -> Dict[str, Any]:
+    """Read a sensor for a moment, without a run.
+
+    Args:
+        seconds: How long.
+        wanted: See `power.find`.
+
+    Returns:
+        `facts` or `error`; `dropped`, `flags`; `t_ns` and `values` of the readings.
+    """
+    reader, told = PowerReader(wanted, identity.filesystem()), Told()
+    told.add(reader.read())
+    end = time.monotonic() + seconds
+    while told.about["facts"] and time.monotonic() < end:
+        told.add(reader.read())
+    return dict(told.about, t_ns=[t for t, _ in told.readings], values=[value for _, value in told.readings])
