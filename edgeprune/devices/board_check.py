@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeprune.devices.address import LocalAddress, parse_address
 from edgeprune.devices.profiles import BoardType, board_types
@@ -128,7 +129,8 @@ def _pip_command(profile: DeviceProfile, board: BoardType, package: str) -> str:
     address = parse_address(profile.address)
     install = f"-m pip install {shlex.quote(package)}"
     if isinstance(address, LocalAddress):
-        return f"{shlex.quote(sys.executable)} {install}"
+        own = Path(address.root or "~/.edgeprune").expanduser() / "venv/bin/python3"  # workers there prefer it
+        return f"{shlex.quote(str(own) if own.exists() else sys.executable)} {install}"
     # A venv, since distributions refuse pip outside of one (PEP 668), and the agent is started by this very one.
     root = address.root or "~/.edgeprune"
     home = "~/" if root.startswith("~/") else ""  # a quoted one would be no home

@@ -107,6 +107,14 @@ def test_this_machine_needs_no_venv():
     assert re.fullmatch(r"\S+python\S* -m pip install onnxruntime==\S+", command)
 
 
+def test_a_venv_in_this_machines_root_is_what_its_workers_run_with(tmp_path):
+    own = tmp_path / "venv/bin/python3"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    command = commands(DeviceProfile("local", f"local://?root={tmp_path}"), info(arch="x86_64"))["onnxruntime"]
+    assert command.startswith(f"{own} -m pip install ")
+
+
 def test_a_phone_is_believed_to_be_what_the_list_says():
     listed = dataclasses.replace(BOARD, board="android-termux")
     check = check_board(listed, info("Google raven"))
