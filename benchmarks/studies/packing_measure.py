@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from packing_networks import Images
+from data import Data
 from torch import nn
 
 import edgeprune as ep
@@ -44,7 +44,7 @@ class Stage:
     packed_bytes: int
 
 
-def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Images, stem: Path) -> dict[str, Any]:
+def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Data, stem: Path) -> dict[str, Any]:
     """Export, pack, evaluate and unpack.
 
     Args:
@@ -78,12 +78,12 @@ def measure(dense: nn.Module, pruned: nn.Module, shared: nn.Module, images: Imag
     }
 
 
-def _accuracy(artifact: Artifact, images: Images) -> float:
+def _accuracy(artifact: Artifact, images: Data) -> float:
     (outputs,) = exporting.predict(artifact, [images.test_x.numpy()])
     return float(np.mean(outputs.argmax(1) == images.test_y.numpy()))
 
 
-def _curve(pruned: Artifact, images: Images) -> list[dict[str, Any]]:
+def _curve(pruned: Artifact, images: Data) -> list[dict[str, Any]]:
     """Return size and accuracy with as many bits in every tensor, the values those of k-means, not trained."""
     rows = []
     for bits in BITS:
