@@ -110,6 +110,8 @@ def artifact_view(artifact: Artifact) -> RenderableType:
         "outputs": ", ".join(f"{t.name} {list(t.shape)} {t.dtype}" for t in artifact.outputs),
     }
     if parity := artifact.parity:
+        if parity.pruning_max_relative is not None:
+            rows["pruning proof"] = f"max |Δ| {parity.pruning_max_relative:.1e} of the largest output, before training"
         mean = "" if parity.conversion_mean_abs is None else f", mean {parity.conversion_mean_abs:.2e}"
         rows["conversion error"] = f"max |Δ| {parity.conversion_max_abs:.2e}{mean} on {parity.n_inputs} inputs"
         if parity.quantization_max_abs is not None:

@@ -13,7 +13,7 @@ from edgeprune.flow.goal import Goal, configured
 from edgeprune.flow.packing import shared, with_packed_file
 from edgeprune.flow.project import Project
 from edgeprune.flow.result import RunResult
-from edgeprune.flow.variants import counted, kept_artifact, load_pruned, make_artifacts, pruned, save_pruned
+from edgeprune.flow.variants import counted, kept_artifact, kept_model, load_pruned, make_artifacts, pruned, save_pruned
 from edgeprune.flow.workspace import Workspace, folder_digest
 from edgeprune.store import RunStore
 from edgeprune.values.artifact import Artifact
@@ -123,7 +123,7 @@ def export_project(
     identity = content_id(project.fingerprint, None if source is None else folder_digest(source))
     artifact = kept_artifact(workspace, identity, spec)
     if artifact is None:
-        made = counted(project, identity, load_pruned(project, source) if source else project.model)
+        made = kept_model(project, identity, source) if source else counted(project, identity, project.model)
         made_now = make_artifacts(project, workspace, made, [spec], listener)[spec]
         if isinstance(made_now, ExportError):
             raise made_now

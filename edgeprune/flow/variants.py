@@ -34,12 +34,14 @@ class PrunedModel:
         model: In eval mode; None for a model file.
         params: Parameters; None for a model file, whose network is not known.
         macs: Multiply-accumulates at batch 1; None likewise.
+        proof_max_relative: Of the proof of its prune; None where nothing was pruned.
     """
 
     identity: str
     model: nn.Module | None
     params: int | None
     macs: int | None
+    proof_max_relative: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,10 @@ def make_model(project: Project, workspace: Workspace, prune: PruneSpec | None, 
         return counted(project, identity, project.model)
     folder = workspace.model(identity)
     if (folder / "recipe.json").exists():
-        return counted(project, identity, load_pruned(project, folder))
+        return kept_model(project, identity, folder)
     result = pruned(project, prune, finetune=True, listener=listener)
     save_pruned(folder, prune, result)
-    return counted(project, identity, result.model)
+    return counted(project, identity, result.model, result.proof.max_relative)
 
 
 def pruned(project: Project, prune: PruneSpec, *, finetune: bool, listener: Listener) -> pruning.PruneResult:
@@ -202,6 +204,25 @@ def load_pruned(project: Project, folder: Path) -> nn.Module:
     return model.eval()
 
 
+def kept_model(project: Project, identity: str, folder: Path) -> PrunedModel:
+    """Return the model of a folder that `save_pruned` wrote.
+
+    Args:
+        project: Builds the dense network.
+        identity: Content hash of what it was made from.
+        folder: Where it lies.
+    """
+    return counted(project, identity, load_pruned(project, folder), _proved(folder))
+
+
+def _proved(folder: Path) -> float | None:
+    try:
+        report = json.loads((folder / "report.json").read_text("utf-8"))
+        return float(report["proof"]["max_relative"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # the network is none the worse for a report that somebody took away
+
+
 def make_artifacts(
     project: Project, workspace: Workspace, made: PrunedModel, specs: Iterable[ExportSpec], listener: Listener
 ) -> dict[ExportSpec, Artifact | ExportError]:
@@ -249,7 +270,7 @@ def _export(
     project: Project, workspace: Workspace, made: PrunedModel, specs: Sequence[ExportSpec], listener: Listener
 ) -> dict[ExportSpec, Artifact | ExportError]:
     exporter = _exporter(project, made, listener)
-    return {spec: _exported(exporter, workspace, made.identity, spec) for spec in specs}
+    return {spec: _exported(exporter, workspace, made, spec) for spec in specs}
 
 
 def _exporter(project: Project, made: PrunedModel, listener: Listener) -> exporting.Pipeline:
@@ -261,9 +282,9 @@ def _exporter(project: Project, made: PrunedModel, listener: Listener) -> export
 
 
 def _exported(
-    exporter: exporting.Pipeline, workspace: Workspace, identity: str, spec: ExportSpec
+    exporter: exporting.Pipeline, workspace: Workspace, made: PrunedModel, spec: ExportSpec
 ) -> Artifact | ExportError:
-    folder = workspace.artifact(content_id(identity, spec))
+    folder = workspace.artifact(content_id(made.identity, spec))
     with disk_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as temporary:
@@ -271,7 +292,8 @@ def _exported(
             artifact = exporter.export(spec, Path(temporary) / f"{spec.precision}.{spec.format}")
         except ExportError as error:  # the other artifacts of this model are none the worse for it
             return error
-        _keep_artifact(folder, artifact)
+        parity = artifact.parity and replace(artifact.parity, pruning_max_relative=made.proof_max_relative)
+        _keep_artifact(folder, replace(artifact, parity=parity))
     return _read_artifact(folder)
 
 
@@ -291,10 +313,10 @@ def _failure(candidate: Candidate, error: EdgePruneError) -> Failure:
     return Failure(f"{_label(candidate.prune)} {export.format} {export.precision}", error)
 
 
-def counted(project: Project, identity: str, model: nn.Module) -> PrunedModel:
-    """Return a model with its identity and its size."""
+def counted(project: Project, identity: str, model: nn.Module, proof: float | None = None) -> PrunedModel:
+    """Return a model with its identity, its size and what its prune was proved to."""
     single = tuple(x[:1] for x in project.example_inputs)
-    return PrunedModel(identity, model, pruning.count_params(model), pruning.count_macs(model, single))
+    return PrunedModel(identity, model, pruning.count_params(model), pruning.count_macs(model, single), proof)
 
 
 def _label(prune: PruneSpec | None) -> str:

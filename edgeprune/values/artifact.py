@@ -32,8 +32,8 @@ class TensorSpec:
 class ParityReport:
     """How far an artifact is from the model it was made of, on the same inputs.
 
-    The error is split: a float artifact of the same format shows what conversion alone does, and the quantized
-    one is compared with that float artifact.
+    The error is split: the proof of a prune shows what cutting did beyond removing channels, a float artifact of the
+    same format what conversion alone does, and the quantized one is compared with that float artifact.
 
     Attributes:
         n_inputs: Examples compared.
@@ -48,6 +48,9 @@ class ParityReport:
             output; of the worst output. None likewise.
         random: The same on seeded random inputs of the data's mean and deviation; None where there is no calibration
             data (the report is then on random inputs), or where the model gives no finite output on them.
+        pruning_max_relative: max |Δ| between the pruned network before any training and the dense one with the removed
+            channels masked, divided by the largest magnitude of the output; None where nothing was pruned, or where
+            the export knows nothing of it.
     """
 
     n_inputs: int
@@ -59,6 +62,7 @@ class ParityReport:
     conversion_mean_abs: float | None = None
     whole_max_relative: float | None = None
     random: ParityReport | None = None
+    pruning_max_relative: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,14 +144,17 @@ def test_dry_run_lists_candidates_and_touches_no_board(here, project, tmp_path, 
 def test_prune_then_export_writes_a_smaller_artifact(here, project):
     pruned = here("prune", "--ratio", "0.5", "-o", "half", "--json", cwd=project)
     assert pruned.returncode == 0, pruned.stdout + pruned.stderr
-    assert json.loads(pruned.stdout)["proof"]["max_relative"] <= 1e-5
-    sizes = {}
+    proved = json.loads(pruned.stdout)["proof"]["max_relative"]
+    assert proved <= 1e-5
+    sizes, proofs = {}, {}
     for name, source in {"dense": [], "half": ["--from", "half"]}.items():
         done = here("export", *source, "-o", f"{name}.onnx", "--json", cwd=project)
         assert done.returncode == 0, done.stdout + done.stderr
         sizes[name] = json.loads(done.stdout)["size_bytes"]
+        proofs[name] = json.loads(done.stdout)["parity"]["pruning_max_relative"]
         assert (project / f"{name}.onnx").stat().st_size == sizes[name]
     assert sizes["half"] < 0.7 * sizes["dense"]
+    assert proofs == {"dense": None, "half": proved}
 
 
 def test_prune_refuses_a_folder_with_other_files(here, project):
