@@ -41,7 +41,11 @@ _STOP_RUN_S = 8.0
 """More than the 3 s that the agent gives a worker to stop by itself."""
 _INFO_S = 300.0
 """The first time, the agent imports every runtime: two minutes on an emulated board of a busy host."""
-RECONNECT_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0)
+RECONNECT_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0)
+_RECONNECT_S = 60.0
+"""A board that was restarted is back in half a minute, most of them; a console takes all this time for one attempt."""
+_TOLD_ATTEMPT = 2
+"""A link that is back at once is nobody's concern."""
 _RELEASE_S = 5.0
 _LOST = (LinkClosed, ProtocolError)
 _Answer = TypeVar("_Answer")
@@ -306,7 +310,11 @@ class Session:
     def _reconnect(self) -> None:
         self._check_open()
         self.client.close()
+        patience = Deadline(_RECONNECT_S)
         for attempt, delay_s in enumerate(RECONNECT_DELAYS_S, 1):
+            if attempt == _TOLD_ATTEMPT:
+                news = f"The link was lost. Connecting again, for up to {_RECONNECT_S:.0f} s; Ctrl-C ends it."
+                self._listener(Event("connect", self.profile.name, message=news))
             time.sleep(delay_s)
             self.client = self._new_client()
             try:
@@ -318,14 +326,15 @@ class Session:
                 self.client.close()
                 # Another port may have our port's name for a moment; a lease that was taken over stays so.
                 fenced = isinstance(error, DeviceBusy) and self.client.hello
-                if fenced or attempt == len(RECONNECT_DELAYS_S):
+                if fenced or patience.expired or attempt == len(RECONNECT_DELAYS_S):
+                    self._closed = True  # what is asked from here on, and closing itself, must not wait once more
                     raise
             else:
                 return
 
     def close(self) -> None:
         """Give the lease back and end the connection; the board is as it was."""
-        epoch, self._epoch = self._epoch, None
+        epoch, self._epoch = None if self._closed else self._epoch, None
         self._closed = True
         self.client.hold(None)
         try:

@@ -11,7 +11,7 @@ class Event:
     """Something moved.
 
     Attributes:
-        stage: "prune", "export", "push", "measure", "choose", "install" or "board".
+        stage: "prune", "export", "connect", "push", "measure", "choose", "install" or "board".
         subject: What it is about: a variant's label, a file.
         done: How much is done,
         total: of how much; 0 when unknown.

@@ -191,12 +191,18 @@ def test_a_link_that_is_lost_for_good_is_given_up(links, address, monkeypatch):
     def fail(self, deadline, greeting=b""):
         raise LinkClosed("The cable is gone.", "Plug it in.")
 
-    with connect(address) as session:
+    heard = []
+    with connect(address, listener=heard.append) as session:
         monkeypatch.setattr(session_module.make_transport, "open", fail)
         links[0].kill()
         with pytest.raises(ConnectFailed, match="The cable is gone"):
             session.request("lease.who")
         assert len(links) == 6
+        assert [event.stage for event in heard] == ["connect"]
+        assert "Connecting again" in heard[0].message
+        with pytest.raises(LinkClosed, match="is closed"):
+            session.request("lease.who")
+    assert len(links) == 6  # neither another request nor the end of the session waits for it once more
 
 
 def test_a_port_that_somebody_has_for_a_moment_is_tried_again(links, address, monkeypatch):
