@@ -2,7 +2,7 @@
 
     python benchmarks/comparisons.py [PAIRS]
 
-Simulated: 500 pairs of three repeats each, for several amounts of noise between and within processes, a drift over the
+Simulated: ten times PAIRS pairs of three repeats each, for several amounts of noise between and within processes, a drift over the
 rounds, and rare slow runs. Real: PAIRS (50) rounds on this machine, in each of which a chain of 20 equal products, the
 same chain again, and one of 21 are measured in turns, three repeats each; then ten such rounds while one process per
 processor computes without end. Printed is how often `compare` called two the same, different, or neither, and how often
@@ -31,10 +31,11 @@ from edgeprune.choosing.axes import Axis
 from edgeprune.devices import Session, connect
 from edgeprune.measuring import compare, measure_repeat, summarise
 from edgeprune.values.artifact import Artifact
+from edgeprune.values.device import DeviceInfo
 from edgeprune.values.measurement import Measurement, Repeat
 from edgeprune.values.plan import BenchPlan
 
-PAIRS, LOADED_PAIRS, SIMULATED_PAIRS, SLOWDOWN = 50, 10, 500, 1.05
+PAIRS, LOADED_PAIRS, SIMULATED_FACTOR, SLOWDOWN = 50, 10, 10, 1.05
 PLAN = BenchPlan("custom", warmup_s=0.1, min_duration_s=0.9, max_duration_s=6.0, min_runs=130, cool_s=0.0)
 NOISES = {
     "within 2 %": {"within": 0.02},
@@ -90,15 +91,11 @@ def simulate(noise: dict[str, float], count: int) -> Iterator[tuple[Measurement,
         )
 
 
-class _Info:
-    """Stands for a board of which nothing is known."""
-
-    device_id = "simulated"
-    model = os = kernel = arch = python = agent = agent_sha256 = governor = ""
+_NOWHERE = DeviceInfo("simulated", "b", "", "", "", "", "", "", "", 1, None, 0, None, ())
 
 
 def _summary(what: Artifact, repeats: list[Repeat]) -> Measurement:
-    return summarise(what, PLAN, repeats, device="simulated", info=_Info())
+    return summarise(what, PLAN, repeats, device="simulated", info=_NOWHERE)
 
 
 def chain(path: Path, length: int, size: int = 96) -> Path:
@@ -174,7 +171,7 @@ def main() -> None:
     parser.add_argument("pairs", type=int, nargs="?", default=PAIRS)
     pairs = parser.parse_args().pairs
     for title, noise in NOISES.items():
-        tell(f"simulated, {title}", simulate(noise, SIMULATED_PAIRS))
+        tell(f"simulated, {title}", simulate(noise, SIMULATED_FACTOR * pairs))
     with tempfile.TemporaryDirectory() as name, connect(f"local://?root={name}/agent") as session:
         tell("this machine", real(session, Path(name), pairs))
         burners = [multiprocessing.Process(target=burn, daemon=True) for _ in range(os.cpu_count() or 1)]
