@@ -77,7 +77,7 @@ class TfliteStatic(_TfliteReducer):
                 qsv_update_func=_part("utils.qsv_utils").min_max_update,
             )  # fmt: skip
             statistics.calibrate({file.signature: feeds}, self._recipes())
-            return _widened(statistics.get_model_qsvs())
+            return _widened(_unpadded(statistics.get_model_qsvs(), self._content))
 
     def _written(self, kept: list[str]) -> bytes:
         return _quantized(self._content, self._recipes(), kept, self._ranges)
@@ -130,6 +130,23 @@ def _is_matrix(model: Any, tensor: Any) -> bool:
 
 def _part(name: str) -> Any:
     return require(f"ai_edge_quantizer.{name}", "ai-edge-quantizer", "tflite")
+
+
+def _unpadded(ranges: dict[str, Any], content: bytes) -> dict[str, Any]:
+    """Return the ranges, those of what is padded for a maximum without the padding.
+
+    Torch's max pooling pads by minus infinity, which gives a scale of infinity. In int8 the least number does the same.
+    """
+    tools, padding = _part("utils.tfl_flatbuffer_utils"), _part("qtyping").BuiltinOperator.PADV2
+    model = tools.read_model(content)
+    tensors = model.subgraphs[0].tensors
+    found = dict(ranges)
+    for operator in model.subgraphs[0].operators:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode == padding:
+            before, after = (tools.get_tensor_name(tensors[at]) for at in (operator.inputs[0], operator.outputs[0]))
+            if np.isneginf(found.get(after, {}).get("min", 0.0)).all():
+                found[after] = found[before]
+    return found
 
 
 def _widened(ranges: dict[str, Any]) -> dict[str, Any]:

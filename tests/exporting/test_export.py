@@ -248,6 +248,17 @@ def test_weight_beyond_fp16_is_refused(tmp_path, suffix):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+@pytest.mark.parametrize("before", [nn.ReLU(), nn.Identity()], ids=["of what is positive", "of anything"])
+def test_a_padded_maximum_survives_int8(tmp_path, suffix, before):
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(1, 4, 3), before, nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(36, 3))
+    data = [(torch.randn(16, 1, 8, 8), torch.zeros(16)) for _ in range(2)]
+    model, inputs = nn.Sequential(*layers), (torch.zeros(1, 1, 8, 8),)
+    artifact = make(tmp_path / f"m.{suffix}", model, inputs, precision="int8", calibration=data)
+    assert artifact.parity.whole_max_relative < 0.05
+
+
 def test_int8_without_calibration_is_refused(tmp_path):
     with pytest.raises(UsageError, match="int8 needs calibration data"):
         make(tmp_path / "m.onnx", precision="int8")
