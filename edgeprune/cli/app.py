@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from edgeprune.cli import (
+    _process,
     bench,
     board,
     choose,
@@ -38,4 +39,5 @@ app.add_typer(board.app, name="board")
 
 def main() -> None:
     """Run the command line."""
+    _process.prepare()
     app()
