@@ -2,11 +2,11 @@
 
     python benchmarks/comparisons.py [PAIRS]
 
-Simulated: ten times PAIRS pairs of three repeats each, for several amounts of noise between and within processes, a drift over the
-rounds, and rare slow runs. Real: PAIRS (50) rounds on this machine, in each of which a chain of 20 equal products, the
-same chain again, and one of 21 are measured in turns, three repeats each; then ten such rounds while one process per
-processor computes without end. Printed is how often `compare` called two the same, different, or neither, and how often
-the intervals by which variants are ranked (edgeprune.choosing) lay apart, and which way round.
+Simulated: ten times PAIRS pairs of three repeats each, for several amounts of noise between and within processes, a
+drift over the rounds, and rare slow runs. Real: PAIRS (50) rounds on this machine, in each of which a chain of 20 equal
+products, the same chain again, and one of 21 are measured in turns, three repeats each; then ten such rounds while one
+process per processor computes without end. Printed is how often `compare` called two the same, different, or neither,
+and how often the intervals by which variants are ranked (edgeprune.choosing) lay apart, and which way round.
 """
 
 from __future__ import annotations
