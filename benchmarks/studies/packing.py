@@ -68,7 +68,7 @@ class Plan:
 
 
 PLANS = {
-    "LeNet-300-100": Plan(lenet_300_100, "mnist", 12, 0.92, 4, 2, 12, 0.002),
+    "LeNet-300-100": Plan(lenet_300_100, "mnist", 12, 0.92, 4, 2, 12, 0.001, 4),
     "LeNet-5": Plan(lenet_5, "mnist", 6, 0.92, 4, 2, 12, 0.0005),
     "small VGG": Plan(small_vgg, "fashion", 4, 0.9, 2, 1, 2, 0.01, 1, images=10000),
 }
