@@ -14,8 +14,9 @@ def prepare() -> None:
 
     Torch's threads wait for each other after every operator, by spinning. Where another program has one of the
     processors, each wait lasts as long as that one's turn: of a small network on two processors, one busy, an export
-    took 40 s with GNU OpenMP's own count of spins, 10 s with ours, and 7.5 s with either on an idle machine (medians of
-    three, 2026-11-24). Torch and an export make millions of objects, of which hardly any is garbage: 0.8 s less.
+    took 40 s with GNU OpenMP's own count of spins and 10 s with ours (one run each); on an idle machine 7.8 s and 7.5 s
+    (medians of three, all of 2026-11-24). Torch and an export make millions of objects, of which hardly any is garbage:
+    0.8 s less.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     gc.set_threshold(_OBJECTS, 20, 20)
