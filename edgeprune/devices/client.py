@@ -144,6 +144,19 @@ class AgentClient:
         """
         return self._read(self._ask("store.fetch", arguments, Deadline(REQUEST_S)).content)
 
+    def fetch_next(self, arguments: Mapping[str, Any]) -> tuple[bytes, bool]:
+        """Return as much of a file on the board as one answer should hold.
+
+        Args:
+            arguments: Of `store.fetch`, the length aside.
+
+        Returns:
+            The bytes, and whether the file ends with them.
+        """
+        asked = self.fetch_bytes
+        piece = self.fetch({**arguments, "length": asked})
+        return piece, len(piece) < asked
+
     @property
     def line_rate(self) -> int:
         """Bits per second of a serial line; 0 for a link of unknown speed."""

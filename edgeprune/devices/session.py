@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 
 from edgeprune_agent import wire
 
+from edgeprune.devices import reconnection
 from edgeprune.devices.address import parse_address
 from edgeprune.devices.client import REQUEST_S, AgentClient, Asked
 from edgeprune.devices.holder import is_dead, leave, sign
@@ -41,11 +42,6 @@ _STOP_RUN_S = 8.0
 """More than the 3 s that the agent gives a worker to stop by itself."""
 _INFO_S = 300.0
 """The first time, the agent imports every runtime: two minutes on an emulated board of a busy host."""
-RECONNECT_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0)
-_RECONNECT_S = 60.0
-"""A board that was restarted is back in half a minute, most of them; a console takes all this time for one attempt."""
-_TOLD_ATTEMPT = 2
-"""A link that is back at once is nobody's concern."""
 _RELEASE_S = 5.0
 _LOST = (LinkClosed, ProtocolError)
 _Answer = TypeVar("_Answer")
@@ -237,7 +233,7 @@ class Session:
                             return event
             except _LOST:
                 lost += 1
-                if lost > len(RECONNECT_DELAYS_S):
+                if lost > len(reconnection.DELAYS_S):
                     raise
                 self._reconnect()
             except DeviceTimeout as error:
@@ -266,9 +262,9 @@ class Session:
         output = bytearray()
         while True:
             arguments = {"run": run_id, "offset": len(output)}
-            piece, asked = self._persist(lambda client, arguments=arguments: _fetch(client, arguments))  # type: ignore[misc]
+            piece, at_end = self._persist(lambda client, arguments=arguments: client.fetch_next(arguments))  # type: ignore[misc]
             output += piece
-            if len(piece) < asked:
+            if at_end:
                 return bytes(output)
 
     def request(self, op: str, deadline_s: float = REQUEST_S, **arguments: Any) -> Mapping[str, Any]:
@@ -296,7 +292,7 @@ class Session:
 
     def _persist(self, action: Callable[[AgentClient], _Answer]) -> _Answer:
         # Over a new link when the old one is lost, a few times.
-        for _ in RECONNECT_DELAYS_S:
+        for _ in reconnection.DELAYS_S:
             try:
                 return action(self.client)
             except _LOST:
@@ -310,12 +306,8 @@ class Session:
     def _reconnect(self) -> None:
         self._check_open()
         self.client.close()
-        patience = Deadline(_RECONNECT_S)
-        for attempt, delay_s in enumerate(RECONNECT_DELAYS_S, 1):
-            if attempt == _TOLD_ATTEMPT:
-                news = f"The link was lost. Connecting again, for up to {_RECONNECT_S:.0f} s; Ctrl-C ends it."
-                self._listener(Event("connect", self.profile.name, message=news))
-            time.sleep(delay_s)
+        attempts = reconnection.Attempts(lambda news: self._listener(Event("connect", self.profile.name, message=news)))
+        for _ in attempts:
             self.client = self._new_client()
             try:
                 self.client.open(self.profile.device_id)
@@ -326,7 +318,7 @@ class Session:
                 self.client.close()
                 # Another port may have our port's name for a moment; a lease that was taken over stays so.
                 fenced = isinstance(error, DeviceBusy) and self.client.hello
-                if fenced or patience.expired or attempt == len(RECONNECT_DELAYS_S):
+                if fenced or attempts.over:
                     self._closed = True  # what is asked from here on, and closing itself, must not wait once more
                     raise
             else:
@@ -362,8 +354,3 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _fetch(client: AgentClient, arguments: Mapping[str, Any]) -> tuple[bytes, int]:
-    asked = client.fetch_bytes
-    return client.fetch({**arguments, "length": asked}), asked

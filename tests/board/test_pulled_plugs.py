@@ -14,7 +14,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 from pulled_plugs import Bench, Tally
 
-from edgeprune.devices import session
+from edgeprune.devices import reconnection
 
 PLUGS = int(os.environ.get("EDGEPRUNE_PLUGS", "20"))
 SEED = int(os.environ.get("EDGEPRUNE_PLUG_SEED") or random.SystemRandom().randrange(10**6))
@@ -22,7 +22,7 @@ SEED = int(os.environ.get("EDGEPRUNE_PLUG_SEED") or random.SystemRandom().randra
 
 @pytest.mark.slow
 def test_no_pulled_plug_breaks_a_release_or_loses_a_measurement(start_board, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "RECONNECT_DELAYS_S", (0.0,))  # nobody is there to be waited for
+    monkeypatch.setattr(reconnection, "DELAYS_S", (0.0,))  # nobody is there to be waited for
     logging.getLogger(__name__).warning("EDGEPRUNE_PLUG_SEED=%d", SEED)
     bench = Bench(start_board(), tmp_path, SEED)
     bench.prepare()

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeprune.devices import connect, session
+from edgeprune.devices import connect, reconnection, session
 from edgeprune.devices.local import LocalTransport
 from edgeprune.errors import LinkClosed
 
@@ -102,5 +102,5 @@ def links(monkeypatch):
     """The links that sessions of this test make, the newest last."""
     monkeypatch.setattr(Link, "made", [])
     monkeypatch.setattr(session, "make_transport", Link)
-    monkeypatch.setattr(session, "RECONNECT_DELAYS_S", (0.0, 0.05, 0.1, 0.2, 0.4))
+    monkeypatch.setattr(reconnection, "DELAYS_S", (0.0, 0.05, 0.1, 0.2, 0.4))
     return Link.made

@@ -24,7 +24,7 @@ from ssh_server import (  # noqa: F401  (fixtures)
     write_config,
 )
 
-from edgeprune.devices import connect, session, ssh_exec, ssh_starter
+from edgeprune.devices import connect, reconnection, ssh_exec, ssh_starter
 from edgeprune.devices.address import SshAddress
 from edgeprune.devices.agent_file import cached_agent
 from edgeprune.devices.ssh import SshTransport
@@ -285,7 +285,7 @@ def test_a_reset_is_told_at_once(ssh_server, relay, scheme):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_killed_server_in_the_middle_of_a_push_costs_at_most_8_mib(ssh_server, relay, scheme, monkeypatch):
-    monkeypatch.setattr(session, "RECONNECT_DELAYS_S", (0.0, 0.05, 0.1, 0.2, 0.4))
+    monkeypatch.setattr(reconnection, "DELAYS_S", (0.0, 0.05, 0.1, 0.2, 0.4))
     data = os.urandom(24 << 20)
     killed = []
 
@@ -353,7 +353,7 @@ def test_both_ends_notice_a_frozen_cable_within_16_seconds(ssh_server, relay, sc
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", ["sent", "received"])
 def test_a_push_survives_a_cut_at_any_byte(ssh_server, relay, board_root, direction, monkeypatch):
-    monkeypatch.setattr(session, "RECONNECT_DELAYS_S", (0.0, 0.05, 0.1, 0.2, 0.4))
+    monkeypatch.setattr(reconnection, "DELAYS_S", (0.0, 0.05, 0.1, 0.2, 0.4))
     chance = random.Random(4)
     cuts = 0
     with connect(f"ssh://127.0.0.1:{relay.port}") as board:
