@@ -19,6 +19,8 @@ from edgeprune.values.json import from_data, to_data
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _PORT_TRIES = 5
+_PORT_S = 3.0
+"""Threads of a QEMU that was just killed keep its port for a moment, on a busy host."""
 _POWER_OFF_S = 20.0
 BOOT_S = 180.0
 """How long a board may take until it lets us in; an idle machine takes 10 s."""
@@ -185,7 +187,7 @@ def _start(board: Board) -> Board:
 def _run_qemu(board: Board, image: Image) -> Board:
     # The port that it had, so that addresses stay; another one if somebody took it meanwhile.
     for _ in range(_PORT_TRIES):
-        port = board.port if qemu.is_free(board.port) else qemu.free_port()
+        port = board.port if qemu.comes_free(board.port, _PORT_S) else qemu.free_port()
         board = replace(board, port=port)
         try:
             pid, console = qemu.start(machine.start_command(board.mode, image, board.parts, port), board.parts)

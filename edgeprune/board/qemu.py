@@ -49,6 +49,14 @@ def is_free(port: int) -> bool:
     return False
 
 
+def comes_free(port: int, seconds: float) -> bool:
+    """Return whether a port of loopback can be had within some seconds."""
+    deadline = Deadline(seconds)
+    while not is_free(port) and not deadline.expired:
+        time.sleep(_POLL_S)
+    return is_free(port)
+
+
 def start(command: Sequence[str], parts: Parts) -> tuple[int, str]:
     """Start QEMU, which goes on when this process ends.
 

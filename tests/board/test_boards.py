@@ -1,8 +1,10 @@
 """A board as the user sees it: QEMU's command line, its place in the device list, its process."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,18 @@ def test_a_bad_name_is_refused_before_anything_is_made(name):
 def test_another_process_that_got_the_number_is_not_the_board(tmp_path):
     assert not qemu.runs(os.getpid(), tmp_path / "disk.qcow2")
     assert not qemu.runs(2**22 + 1, tmp_path / "disk.qcow2")
+
+
+def test_a_port_that_is_given_back_in_a_moment_is_waited_for():
+    with socket.socket() as holder:
+        port = qemu.free_port()
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+        assert not qemu.comes_free(port, 0.0)
+        later = threading.Timer(0.2, holder.close)
+        later.start()
+        assert qemu.comes_free(port, 10.0)
+        later.join()
 
 
 def test_a_process_is_found_by_its_disk_and_ended(tmp_path):

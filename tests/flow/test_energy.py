@@ -41,7 +41,10 @@ def search(folder, **wanted):
 def test_variants_are_ranked_and_bounded_by_energy_and_a_second_run_measures_nothing(replayed):
     result = search(replayed, minimize=["energy"])
     data = result.to_data()
-    for variant in data["variants"]:
+    measured = [variant for variant in data["variants"] if variant["energy"]]
+    assert measured  # on a busy machine the credibility gates may shut for some, which tell why
+    assert all(variant["energy"] or variant["environment"]["energy_rejected"] for variant in data["variants"])
+    for variant in measured:
         energy, latency = variant["energy"], variant["latency"]
         assert energy["source"] == "replay of trace.csv" and energy["boundary"] == "board"
         assert energy["mean_w"] == pytest.approx(5.0, rel=0.01) and energy["uncertainty_j"] > 0
