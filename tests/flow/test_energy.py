@@ -1,5 +1,7 @@
 """Energy in the whole story: measured, stored, ranked by, bounded; on the true agent with a counter that is a fake."""
 
+import random
+
 import pytest
 
 from edgeprune import config, flow
@@ -20,7 +22,9 @@ def on_a_device(project, tmp_path, meter):
 @pytest.fixture
 def replayed(project, tmp_path):
     """The project, on a device that takes about 5 W all the time by a recorded trace."""
-    rows = "".join(f"{i / 100},{5 + 0.002 * (i % 5 - 2)}\n" for i in range(20_000))
+    # Noise that repeats itself would be averaged away, and with it the uncertainty of load minus idle, which is zero.
+    noise = random.Random(0)
+    rows = "".join(f"{i / 100},{noise.gauss(5, 0.02)}\n" for i in range(20_000))
     (tmp_path / "trace.csv").write_text("time_s,power_w\n" + rows)
     return on_a_device(project, tmp_path, f"replay:{tmp_path / 'trace.csv'}?average_s=0.05")
 
@@ -41,10 +45,7 @@ def search(folder, **wanted):
 def test_variants_are_ranked_and_bounded_by_energy_and_a_second_run_measures_nothing(replayed):
     result = search(replayed, minimize=["energy"])
     data = result.to_data()
-    measured = [variant for variant in data["variants"] if variant["energy"]]
-    assert measured  # on a busy machine the credibility gates may shut for some, which tell why
-    assert all(variant["energy"] or variant["environment"]["energy_rejected"] for variant in data["variants"])
-    for variant in measured:
+    for variant in data["variants"]:
         energy, latency = variant["energy"], variant["latency"]
         assert energy["source"] == "replay of trace.csv" and energy["boundary"] == "board"
         assert energy["mean_w"] == pytest.approx(5.0, rel=0.01) and energy["uncertainty_j"] > 0
