@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeprune.errors import MeterFailed
+from edgeprune.errors import MeterFailed, NotCredible
 from edgeprune.measuring.meters import Meter, MeterReadings, open_meter, parse_meter
 from edgeprune.measuring.meters.recorder import Recorder
+from edgeprune.measuring.power_gates import check_flags
 from edgeprune.measuring.power_source import no_sensor, onboard_sensor, read_facts
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class LivePower(ABC):
             return None, self._missing
         try:
             power_w = self._mean()
+        except NotCredible as error:  # for now: a battery is taken off its charger
+            return None, f"{error.message} {error.next_step}"
         except MeterFailed as error:
             self._give_up(error)
             return None, self._missing
@@ -84,6 +87,7 @@ class LiveMeter(LivePower):
 
     def _mean(self) -> float | None:
         found = self._recorder.take()
+        check_flags(self._meter.facts.source, found.flags)
         before, self._last = self._last, found if found.values else self._last
         return mean_power(found, before if self._meter.facts.counter else None)
 
@@ -117,8 +121,10 @@ class LiveSensor(LivePower):
         told = self._session.request("power.read", power=self._wanted, ms=_LOOK_MS)
         if told["facts"] is None:
             raise no_sensor(self._session, str(told["error"]))
+        facts = read_facts(told["facts"])
+        check_flags(facts.source, map(str, told["flags"]))
         found = MeterReadings(array("q", told["t_ns"]), array("q", told["values"]))
-        return mean_power(found, MeterReadings() if read_facts(told["facts"]).counter else None)
+        return mean_power(found, MeterReadings() if facts.counter else None)
 
 
 def live_power(session: Session, meter: str) -> LivePower:

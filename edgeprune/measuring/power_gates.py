@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Never
 
 import numpy as np
@@ -25,6 +26,12 @@ GATES = {
     "negative_net": "See whether the meter is between supply and board.",
 }
 """Gate to what helps."""
+_SAID = {
+    "saturated": "reached the end of its range",
+    "charging": "saw the battery being charged",
+    "sign": "reads a current that no board takes: its unit or sign is not what it seems",
+}
+"""Gate that a meter shuts itself to what it saw."""
 _COVERAGE_RATIO, _DROPPED_RATIO = 0.95, 1e-3
 _GAP_STEPS, _GAP_RATIO = 3.0, 0.005
 _CLOCK_RATIO = 0.01
@@ -53,19 +60,24 @@ def check_trace(trace: PowerTrace) -> None:
         trace: As the meter made it.
     """
     name = trace.meter.source
-    said = {
-        "saturated": "reached the end of its range",
-        "charging": "saw the battery being charged",
-        "sign": "reads a current that no board takes: its unit or sign is not what it seems",
-    }
-    for flag in trace.flags:
-        if flag in said:
-            shut(flag, f"{name} {said[flag]}.")
+    check_flags(name, trace.flags)
     if len(trace.readings) < 3:
         shut("low_coverage", f"{name} gave {len(trace.readings)} readings.")
     total = len(trace.readings) + trace.dropped
     if trace.dropped > _DROPPED_RATIO * total:
         shut("dropped", f"{name} lost {trace.dropped} of {total} readings.")
+
+
+def check_flags(name: str, flags: Iterable[str]) -> None:
+    """Let readings pass that the meter itself does not call wrong.
+
+    Args:
+        name: Of the meter.
+        flags: Gates that it shut.
+    """
+    for flag in sorted(flags):
+        if flag in _SAID:
+            shut(flag, f"{name} {_SAID[flag]}.")
 
 
 def check_window(readings: Readings) -> None:

@@ -13,7 +13,7 @@ from edgeprune.exporting.probe import probe_network
 from edgeprune.flow import Questions, profile_board, watch_board
 from edgeprune.flow.board_profile import wasteful
 from edgeprune.flow.monitor import read_between
-from edgeprune.testing import sysfs
+from edgeprune.testing import gauges, sysfs
 from edgeprune.testing.lines import SerialLine
 from edgeprune.testing.ppk2 import FakePpk2
 from edgeprune.values.board_profile import Point
@@ -95,6 +95,19 @@ def test_the_boards_own_sensor_is_read_while_it_is_watched(address, make, tmp_pa
         readings = list(watch_board(address, 0.01, 3, meter="onboard"))
     assert [reading.power_w for reading in readings] == pytest.approx([5.0] * 3, rel=0.15)  # this machine is not alone
     assert {reading.power_missing for reading in readings} == {""}
+
+
+def test_a_charging_battery_shows_no_power_of_the_board_until_it_is_unplugged(address, tmp_path, monkeypatch):
+    phone = gauges.Battery(tmp_path, status="Charging")
+    monkeypatch.setenv("EDGEPRUNE_FILESYSTEM", str(phone.root))
+    phone.show(-3.0)
+    watched = watch_board(address, 0.01, 2, meter="onboard")
+    charging = next(watched)
+    phone.put("sys/class/power_supply/battery/status", "Discharging")
+    phone.show(3.0)
+    unplugged = next(watched)
+    assert (charging.power_w, unplugged.power_w) == (None, pytest.approx(3.0))
+    assert "charged" in charging.power_missing
 
 
 @pytest.mark.parametrize(
