@@ -40,4 +40,7 @@ app.add_typer(board.app, name="board")
 def main() -> None:
     """Run the command line."""
     _process.prepare()
-    app()
+    try:
+        app()
+    finally:
+        _process.finish()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from edgeprune.flow.goal import Goal, candidates
     from edgeprune.flow.imported import export_file
     from edgeprune.flow.monitor import Reading, watch_board
-    from edgeprune.flow.parts import PruneSummary, choose_again, export_project, prune_project
+    from edgeprune.flow.parts import PruneSummary, export_project, prune_project
+    from edgeprune.flow.rechoosing import choose_again
     from edgeprune.flow.result import RunResult, measured_data, release_data, variant_data
     from edgeprune.flow.story import deploy, run, search
     from edgeprune.flow.targets import spec_for_target
@@ -29,7 +30,7 @@ _HOMES = {
     "RunResult": "result",
     "bench_file": "bench",
     "candidates": "goal",
-    "choose_again": "parts",
+    "choose_again": "rechoosing",
     "deploy": "story",
     "examine": "doctor",
     "explain": "explanation",

@@ -15,8 +15,8 @@ from edgeprune.choosing.ties import decision
 from edgeprune.config import Config
 from edgeprune.errors import UsageError
 from edgeprune.flow.goal import Goal
-from edgeprune.flow.parts import choose_again
 from edgeprune.flow.project import Project
+from edgeprune.flow.rechoosing import choose_again
 from edgeprune.flow.result import RunResult
 from edgeprune.flow.workspace import Workspace
 from edgeprune.values.json import content_id, from_data

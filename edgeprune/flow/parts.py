@@ -5,21 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune import exporting, measuring, pruning
-from edgeprune.choosing import pareto
+from edgeprune import exporting, pruning
 from edgeprune.config import Config
 from edgeprune.errors import ExportError, UsageError
-from edgeprune.flow.goal import Goal, configured
+from edgeprune.flow.goal import configured
 from edgeprune.flow.packing import shared, with_packed_file
 from edgeprune.flow.project import Project
-from edgeprune.flow.result import RunResult
 from edgeprune.flow.variants import counted, kept_artifact, kept_model, load_pruned, make_artifacts, pruned, save_pruned
 from edgeprune.flow.workspace import Workspace, folder_digest
-from edgeprune.store import RunStore
 from edgeprune.values.artifact import Artifact
-from edgeprune.values.device import DeviceInfo
 from edgeprune.values.event import Listener, ignore
-from edgeprune.values.json import content_id, from_data
+from edgeprune.values.json import content_id
 from edgeprune.values.packing import SharingSpec
 from edgeprune.values.spec import ExportSpec, PruneSpec
 
@@ -141,36 +137,3 @@ def _export_shared(
         model, spec, example_inputs=project.example_inputs, calibration=calibration, path=path, listener=listener
     )
     return with_packed_file(artifact, report)
-
-
-def choose_again(config: Config, goal: Goal, run_id: str | None, store_url: str | None = None) -> RunResult:
-    """Choose from stored measurements; needs no device.
-
-    Args:
-        config: The project's.
-        goal: Objectives and bounds.
-        run_id: Of the run, or a prefix of it; None for the newest.
-        store_url: Of the result store; None for the project's.
-
-    Returns:
-        The run with its new choice.
-
-    Raises:
-        UsageError: The run has no finished measurement.
-    """
-    with RunStore.open(store_url or config.store.url, config.folder) as store:
-        record = store.run(run_id)
-        info = from_data(DeviceInfo, record.info["board"])
-        data_id = Project(config).data_id
-        measurements = [
-            measuring.summarise(
-                variant.artifact, plan, repeats, device=record.device, info=info, variant=variant,
-                device_accuracy=store.accuracy(variant.artifact.sha256, info.device_id, data_id),
-            )
-            for variant, plan in store.entries(record.run_id)
-            if len(repeats := store.repeats(variant.artifact.sha256, info.device_id, plan)) == plan.repeats
-        ]  # fmt: skip
-    if not measurements:
-        raise UsageError(f"Run {record.run_id} has no finished measurement.", "Run `edgeprune search` first.")
-    front = pareto(measurements, minimize=goal.minimize, constraints=goal.constraints)
-    return RunResult(record.run_id, record.device, front, front.choose())
