@@ -2,8 +2,9 @@
 
     python benchmarks/studies/equal_budget_one.py NAME DATA SEED RESULTS ["SHARE CONFIGURATION" ...]
 
-A configuration is "ours CRITERION SCOPE refit", "ours CRITERION SCOPE as cut" or "theirs CRITERION SCOPE". Adds one
-line of JSON per result to RESULTS, and goes on where an earlier run stopped. Needs torch-pruning.
+A configuration is "ours CRITERION SCOPE refit", "ours CRITERION SCOPE as cut", one of these with " averaged" behind it,
+or "theirs CRITERION SCOPE". Adds one line of JSON per result to RESULTS, and goes on where an earlier run stopped.
+Needs torch-pruning.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from edgeprune.values.spec import FinetuneSpec, PruneSpec
 
 CALIBRATION = 16
 VALIDATION = 0.15
+AVERAGING = 0.75
 CRITERIA = {
     "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
     "l2": lambda: tp.importance.GroupMagnitudeImportance(p=2),
@@ -85,18 +87,22 @@ class Cell:
     def __post_init__(self) -> None:
         self.example = self.batches[0][0][:2]
 
-    def trained(self, pruned: Pruned, refit: bool) -> nn.Module:
+    def trained(self, pruned: Pruned, refit: bool, averaged: bool) -> nn.Module:
         """Train a pruned network: the same loop, teacher, batches and seed for both sides.
 
         Args:
             pruned: With the recipe of the cut, where there is one.
             refit: Whether its layers are refit to the dense network's outputs first.
+            averaged: Whether the weights of most steps are averaged in the end.
 
         Returns:
             The network that was given.
         """
         model, recipe = pruned
-        spec = FinetuneSpec(epochs=self.after, seed=self.seed, refit_batches=CALIBRATION if refit else 0)
+        spec = FinetuneSpec(
+            epochs=self.after, seed=self.seed, refit_batches=CALIBRATION if refit else 0,
+            averaging_ratio=AVERAGING if averaged else 0.0,
+        )  # fmt: skip
         finetune(model, self.dense, self.batches, spec, recipe=recipe)
         return model
 
@@ -104,16 +110,16 @@ class Cell:
         """Prune by EdgePrune, and train.
 
         Args:
-            configuration: Criterion, scope, and "refit" or "as cut".
+            configuration: Criterion, scope, "refit" or "as cut", and perhaps "averaged".
             share: Of the parameters, that may be left.
 
         Returns:
             The small network.
         """
-        criterion, scope, refit = configuration.split(" ", 2)
+        criterion, scope, how = configuration.split(" ", 2)
         spec = PruneSpec(criterion=criterion, scope=scope, target=f"params <= {share}x", seed=self.seed)
         found = prune(self.dense, spec, example_inputs=(self.example,), calibration=self.batches[:CALIBRATION])
-        return self.trained((found.model, found.recipe), refit == "refit")
+        return self.trained((found.model, found.recipe), "refit" in how, "averaged" in how)
 
     def theirs(self, configuration: str, share: float) -> nn.Module:
         """Prune by Torch-Pruning to the largest size in the budget that bisection finds, and train.
@@ -132,7 +138,7 @@ class Cell:
             model = self._torch_pruning(criterion, scope == "global", middle)
             low, high = (low, middle) if count_params(model) <= most else (middle, high)
             best = model if count_params(model) <= most else best
-        return self.trained((best, None), refit=False)
+        return self.trained((best, None), refit=False, averaged=False)
 
     def _torch_pruning(self, criterion: str, together: bool, ratio: float) -> nn.Module:
         model, importance = copy.deepcopy(self.dense), CRITERIA[criterion]()

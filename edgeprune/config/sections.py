@@ -92,7 +92,7 @@ class FinetuneConfig:
         epochs: Passes over the training data; 0 only refits and recalibrates batch norm.
         trainer: "module:callable" (model, teacher, data) -> None in place of the built-in loop; None for the latter.
         optimizer: "sgd" or "adamw".
-        learning_rate: At the start; it falls by half a cosine.
+        learning_rate: At the start; it falls by half a cosine, unless weights are averaged.
         distillation_ratio: Share of the loss that comes from the dense teacher, in [0, 1].
         temperature: Of the teacher's soft targets.
         recalibration_batches: Batches from which batch norm's statistics are re-estimated.
@@ -102,6 +102,8 @@ class FinetuneConfig:
         refit_batches: Batches from which the layers after a cut are refit before the first epoch; 0 leaves that out.
         quantization_aware_epochs: How many of the epochs, the last ones after the last cut, compute with int8 weights
             and activations.
+        averaging_ratio: Share of the steps, the last ones, whose weights are averaged in the end, at a steady learning
+            rate; 0 leaves it out.
     """
 
     epochs: Annotated[int, Within(low=0)] = 1
@@ -115,6 +117,7 @@ class FinetuneConfig:
     sparsity_weight: Annotated[float, Within(low=0)] = 0.0
     refit_batches: Annotated[int, Within(low=0)] = 16
     quantization_aware_epochs: Annotated[int, Within(low=0)] = 0
+    averaging_ratio: Annotated[float, Within(low=0, high=1)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)

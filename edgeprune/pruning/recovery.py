@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgeprune.errors import UsageError
+from edgeprune.pruning.averaging import AveragedWeights
 from edgeprune.pruning.evidence import checked_loss, cross_entropy, logits_of
 from edgeprune.pruning.keeping import zeros_kept
 from edgeprune.pruning.quantization_aware import int8_felt
@@ -55,7 +56,7 @@ def finetune(
     Source:
         Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, arXiv:1503.02531, for the
         teacher; Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", equation 1,
-        arXiv:1708.06519, for the scales.
+        arXiv:1708.06519, for the scales; Izmailov et al. 2018, section 3.2, arXiv:1803.05407, for the averaging.
     """
     train = list(train) if isinstance(train, Iterator) else train
     zeros = zeros_kept(model, recipe or PruneRecipe(()))
@@ -75,19 +76,22 @@ def _train(model: nn.Module, teacher: nn.Module, train: Iterable[Any], spec: Fin
     if spec.sparsity_weight and not scales:
         raise UsageError("sparsity_weight needs batch norms with a scale, and the model has none.", "Leave it at 0.")
     total = max(1, spec.epochs * _length(train))
-    done = 0
+    done, averaged = 0, AveragedWeights(model)
     with ExitStack() as block:
         for epoch in range(spec.epochs):
             listener(Event("prune", "finetune", epoch, spec.epochs, "epochs"))
             if epoch == spec.epochs - spec.quantization_aware_epochs:
                 block.enter_context(int8_felt(model))
             for inputs, targets in batches(train):
-                _set_rate(optimizer, spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total)))
+                _set_rate(optimizer, _rate(spec, done / total))
                 loss = checked_loss(_loss(model, teacher, inputs, targets, spec))
                 if spec.sparsity_weight:
                     loss = loss + spec.sparsity_weight * torch.stack([scale.abs().sum() for scale in scales]).sum()
                 _step(optimizer, loss)
                 done += 1
+                if done > total * (1 - spec.averaging_ratio):
+                    averaged.add()
+        averaged.take()
     listener(Event("prune", "finetune", spec.epochs, spec.epochs, "epochs"))
 
 
@@ -102,6 +106,11 @@ def _optimizer(model: nn.Module, spec: FinetuneSpec) -> torch.optim.Optimizer:
     if spec.optimizer == "sgd":
         return torch.optim.SGD(parameters, spec.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     return torch.optim.AdamW(parameters, spec.learning_rate, weight_decay=WEIGHT_DECAY)
+
+
+def _rate(spec: FinetuneSpec, progress: float) -> float:
+    # Averaged are weights that still move: a rate that falls to nothing would count those of its end many times over.
+    return spec.learning_rate * (1.0 if spec.averaging_ratio else 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -182,7 +182,8 @@ class FinetuneSpec:
 
     Attributes:
         epochs: Passes over the training data; 0 only refits and recalibrates batch norm.
-        optimizer: "sgd" (momentum 0.9) or "adamw"; the learning rate falls by half a cosine.
+        optimizer: "sgd" (momentum 0.9) or "adamw"; the learning rate falls by half a cosine, unless weights are
+            averaged.
         learning_rate: At the start.
         distillation_ratio: Share of the loss that comes from the dense teacher's soft targets, in [0, 1].
         temperature: Of the soft targets.
@@ -192,6 +193,8 @@ class FinetuneSpec:
         refit_batches: Training batches from which the layers after a cut are refit before the first epoch; 0 leaves
             that out.
         quantization_aware_epochs: How many of the epochs, the last ones, compute with int8 weights and activations.
+        averaging_ratio: Share of the steps, the last ones, whose weights are averaged in the end, in [0, 1]; the
+            learning rate then stays what it is at the start. 0 leaves it out.
     """
 
     epochs: int = 1
@@ -204,11 +207,16 @@ class FinetuneSpec:
     sparsity_weight: float = 0.0
     refit_batches: int = 16
     quantization_aware_epochs: int = _later(0)
+    averaging_ratio: float = _later(0.0)
 
     def __post_init__(self) -> None:
         if not 0 <= self.quantization_aware_epochs <= self.epochs:
             given = f"quantization_aware_epochs {self.quantization_aware_epochs}"
             raise UsageError(f"{given} is not within the {self.epochs} epochs.", "They are the last ones of these.")
+        if not 0 <= self.averaging_ratio <= 1:
+            raise UsageError(
+                f"averaging_ratio {self.averaging_ratio} is not a share.", "Give 0, or 0.75 for most steps."
+            )
         if not 0 <= self.sparsity_weight < math.inf:
             raise UsageError(f"sparsity_weight {self.sparsity_weight} is negative.", "Give 0 or, say, 1e-4.")
         if self.optimizer not in ("sgd", "adamw"):

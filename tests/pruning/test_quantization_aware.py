@@ -29,9 +29,11 @@ def steps_of(weight: torch.Tensor) -> torch.Tensor:
     return rows / (rows.abs().amax(1, keepdim=True) / 127)
 
 
-def test_trained_weights_stand_on_the_int8_grid_of_their_channels():
+@pytest.mark.parametrize("averaging_ratio", [0.0, 0.75])
+def test_trained_weights_stand_on_the_int8_grid_of_their_channels(averaging_ratio):
     model = network()
-    finetune(model, network(), data(), FinetuneSpec(epochs=2, quantization_aware_epochs=1))
+    spec = FinetuneSpec(epochs=2, quantization_aware_epochs=1, averaging_ratio=averaging_ratio)
+    finetune(model, network(), data(), spec)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             steps = steps_of(module.weight)

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from pruning_architectures import conv
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from edgeprune.errors import DataError, ModelError, UsageError
 from edgeprune.pruning import finetune, prune, recalibrate
@@ -172,3 +173,39 @@ def test_the_sparsity_term_without_batch_norm_is_refused():
         finetune(model, model, problem(1), FinetuneSpec(sparsity_weight=1e-4))
     with pytest.raises(UsageError, match="sparsity_weight -1"):
         FinetuneSpec(sparsity_weight=-1.0)
+
+
+def weights_of_each_step(spec: FinetuneSpec) -> tuple[nn.Module, list[torch.Tensor], list[float]]:
+    """Return a trained network, and what an outsider saw after each step: its first weight, the learning rate."""
+    model, seen, rates = network(), [], []
+
+    def look(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        seen.append(model[0][0].weight.detach().clone())
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    handle = register_optimizer_step_post_hook(look)
+    try:
+        finetune(model, network(), problem(4), spec)
+    finally:
+        handle.remove()
+    return model, seen, rates
+
+
+def test_what_is_left_is_the_mean_of_the_last_steps_weights_at_a_steady_rate():
+    model, seen, rates = weights_of_each_step(FinetuneSpec(epochs=2, averaging_ratio=0.75))
+    assert len(seen) == 8
+    assert torch.allclose(model[0][0].weight, torch.stack(seen[2:]).mean(0), atol=1e-7)
+    assert not torch.allclose(model[0][0].weight, seen[-1], atol=1e-4)
+    assert set(rates) == {1e-3}
+
+
+def test_without_averaging_the_last_step_is_what_is_left():
+    model, seen, rates = weights_of_each_step(FinetuneSpec(epochs=2))
+    assert torch.equal(model[0][0].weight, seen[-1])
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.5, float("nan")])
+def test_an_averaged_share_beyond_the_steps_is_refused(ratio):
+    with pytest.raises(UsageError, match="averaging_ratio"):
+        FinetuneSpec(averaging_ratio=ratio)

@@ -160,11 +160,13 @@ def test_zeros_stay_zero_under_any_trainer():
     assert not result.model._forward_pre_hooks
 
 
-def test_finetune_keeps_zeros_when_it_is_given_the_recipe():
+@pytest.mark.parametrize("averaging_ratio", [0.0, 0.75])
+def test_finetune_keeps_zeros_when_it_is_given_the_recipe(averaging_ratio):
     model = small()
     result = prune(model, weight(sparsity=0.5), example_inputs=(X,))
     data = [(torch.randn(8, 3, 8, 8), torch.randint(0, 4, (8,))) for _ in range(2)]
-    finetune(result.model, model, data, FinetuneSpec(epochs=1, learning_rate=0.1), recipe=result.recipe)
+    spec = FinetuneSpec(epochs=1, learning_rate=0.1, averaging_ratio=averaging_ratio)
+    finetune(result.model, model, data, spec, recipe=result.recipe)
     masks = live_masks(result.recipe)
     assert all((result.model.get_parameter(name)[mask] == 0).all() for name, mask in masks.items())
 
