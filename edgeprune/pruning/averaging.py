@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_swa_multi_avg_fn
 
 
+_count_in = get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]
+
+
 class AveragedWeights:
     """Running means of what an optimizer trains.
 
@@ -29,7 +32,7 @@ class AveragedWeights:
     def add(self) -> None:
         """Count the weights of now in."""
         if self._means:
-            get_swa_multi_avg_fn()(self._means, [weight.detach() for weight in self._weights], self._count)
+            _count_in(self._means, [weight.detach() for weight in self._weights], self._count)
         else:
             self._means = [weight.detach().clone() for weight in self._weights]
         self._count += 1
