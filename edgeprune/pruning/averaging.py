@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_swa_multi_avg_fn
 
-
 _count_in = get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]
 
 
