@@ -10,6 +10,7 @@ import os
 import runpy
 import select
 import sys
+import time
 import tty
 import zlib
 
@@ -24,11 +25,12 @@ def is_agent(path: str) -> bool:
 
 
 def take(blocks: int) -> bytes:
-    """Return the blocks, joined; gives up when the host falls silent."""
+    """Return the blocks, joined; gives up when no block comes, whatever else may be typed."""
     got = {}  # type: dict[int, bytes]
     rest = b""
+    until = time.monotonic() + 8
     while len(got) < blocks:
-        if not select.select([0], [], [], 8)[0]:
+        if not select.select([0], [], [], max(0, until - time.monotonic()))[0]:
             sys.exit()
         *chunks, rest = (rest + os.read(0, 65536)).split(b"\0")
         for chunk in chunks:
@@ -40,6 +42,7 @@ def take(blocks: int) -> bytes:
             number = int.from_bytes(block[:2], "big")
             if len(block) > 7 and zlib.crc32(block[:-5]) == int.from_bytes(block[-5:-1], "big"):
                 got[number] = block[2:-5]
+                until = time.monotonic() + 8
                 os.write(1, b"~%d:%d~" % (number, number * 31 % 997))
     return b"".join(got[number] for number in range(blocks))
 

@@ -52,7 +52,7 @@ _PASSWORD = re.compile(rb"(?i)\bpassword[^\r\n:]*:[ \t]*")
 _RECEIPT = re.compile(rb"~(\d{1,5}):(\d{1,3})~")
 _READY, _ENDED = rb"~EPR([01])~", b"EP54END"
 _AGENT = re.escape(wire.PREAMBLE)
-_OUTCOME = b"|".join((_AGENT, _READY, _ENDED))
+_STARTED = _AGENT + b"|" + _ENDED
 _PATIENCE_S = (1.5, 3.0, 6.0, 12.0, 24.0)
 """How long the board's Python may take to start; a line that was damaged on its way must not cost more than needed."""
 
@@ -90,7 +90,7 @@ class Console:
             said = self._listen()
             if not said.strip() and not self._patience.expired:  # a terminal echoes our line ends by itself
                 continue
-            if self._expect(_AGENT, 0.0):
+            if self._expect(_AGENT, 0.0) or self._serves_late_stage():
                 return self._heard
             if _asks_for(said) is not None:
                 self._log_in()
@@ -214,10 +214,18 @@ class Console:
         self._type(_first_line(self._address, self._port.rate))
         patience_s = _PATIENCE_S[min(self._failures, len(_PATIENCE_S) - 1)]
         self._failures += 1
-        match = self._expect(_OUTCOME, patience_s)
+        return self._ends_well(self._expect(_READY + b"|" + _STARTED, patience_s))
+
+    def _serves_late_stage(self) -> bool:
+        # One that we gave up on, and whose terminal is raw by now, takes neither Ctrl-C nor a question for what it is.
+        ready = re.search(_READY, self._last_words) if self._failures else None
+        return ready is not None and self._ends_well(ready)
+
+    def _ends_well(self, match: re.Match[bytes] | None) -> bool:
         if match and match[1]:
-            self._send_agent(_blocks(self._address.whole_agent, match[1] == b"1"))
-            match = self._expect(_OUTCOME, _PATIENCE_S[-1])
+            self._last_words = b""
+            blocks = _blocks(self._address.whole_agent, match[1] == b"1")
+            match = self._send_agent(blocks) or self._expect(_STARTED, _PATIENCE_S[-1])
         if match and match[0] == _ENDED:
             self._explain()
             return False
@@ -232,7 +240,8 @@ class Console:
         if self._failures >= len(_PATIENCE_S):
             raise ConnectFailed(f"The agent does not start on the board: {words}", "Correct that and connect again.")
 
-    def _send_agent(self, blocks: tuple[bytes, ...]) -> None:
+    def _send_agent(self, blocks: tuple[bytes, ...]) -> re.Match[bytes] | None:
+        # Returns what was heard in place of the last receipts, where that says how it ended: they were lost, no blocks.
         waiting, flight = deque(range(len(blocks))), deque[int]()
         patience_s = _RECEIPT_S[0]
         while waiting or flight:
@@ -240,7 +249,9 @@ class Console:
                 flight.append(waiting.popleft())
                 self._port.write(blocks[flight[-1]], self._deadline)
                 self._port.rest(_SLACK_S)
-            receipt = self._expect(_RECEIPT.pattern, patience_s)
+            receipt = self._expect(_RECEIPT.pattern + b"|" + _STARTED, patience_s)
+            if receipt is not None and receipt[1] is None:
+                return receipt
             # A busy board is late with its receipts; to send all again would make it later still.
             patience_s = min(2 * patience_s, _RECEIPT_S[1]) if receipt is None else max(patience_s / 2, _RECEIPT_S[0])
             if receipt is None and self._deadline.expired:
@@ -249,6 +260,7 @@ class Console:
             waiting.extendleft([flight.popleft() for _ in range(lost)][::-1])
             if receipt is not None and flight and int(receipt[1]) == flight[0]:
                 flight.popleft()
+        return None
 
 
 def _place(flight: deque[int], receipt: re.Match[bytes]) -> int:

@@ -81,6 +81,10 @@ class Direction:
         speeds = {speed(self.source), speed(self.sink)}
         if not self.settings["rate"] and (len(speeds) > 1 or max(speeds) > self.settings["limit"]):
             return bytes(self.rng.randrange(256) for _ in data)
+        if self.settings["swallow"].encode() in data and self.settings["swallow"]:
+            data = data.replace(self.settings["swallow"].encode(), b"", 1)
+            self.settings["swallow"] = ""
+            self.errors += 1
         if self.next_flip >= self.carried and self.next_drop >= self.carried and not self.dropping:
             return data
         out = bytearray()
@@ -143,7 +147,7 @@ def main():
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     settings = {"rate": 0, "flips": 0.0, "drops": 0.0, "burst": 1, "message_s": 0.0, "silent": False, "seed": 1}
-    settings.update({"limit": 10_000_000, "pull_after": 0})
+    settings.update({"limit": 10_000_000, "pull_after": 0, "swallow": ""})
     settings.update(json.loads(options.settings))
     board, far = start_board(options.command, options.home, options.baud)
     os.set_blocking(far, False)

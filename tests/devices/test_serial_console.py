@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from serial_board import SerialBoard
 
-from edgeprune.devices import connect, serial_link
+from edgeprune.devices import connect, serial_console, serial_link
 from edgeprune.devices.agent_file import pack_slim_agent
 from edgeprune.errors import ConnectFailed
 
@@ -54,6 +54,22 @@ def test_noise_and_kernel_messages_are_lived_with(make_board, seed):
 def test_heavy_noise_is_lived_with(make_board, monkeypatch):
     monkeypatch.setattr("edgeprune.devices.client.CONNECT_S", 30.0)
     assert answers(make_board(flips=5e-4, message_s=0.2, seed=1))
+
+
+@pytest.mark.parametrize("delay_s", [1.7, 2.2, 2.7, 3.2])
+def test_a_first_stage_that_starts_when_nobody_waits_for_it_any_more_is_given_the_agent(make_board, tmp_path, delay_s):
+    slow = tmp_path / "bin" / "python3"
+    slow.parent.mkdir()
+    slow.write_text(f"#!/bin/sh\ntrap '' INT\nsleep {delay_s}\nexec {sys.executable} \"$@\"\n")
+    slow.chmod(0o700)
+    assert answers(make_board("env", f"PATH={slow.parent}:/usr/bin:/bin", "bash", "--norc", "-i"))
+
+
+def test_the_last_blocks_receipt_may_be_lost(make_board):
+    last = len(serial_console._blocks(False, False)) - 1
+    board = make_board(swallow=f"~{last}:{last * 31 % 997}~")
+    assert answers(board)
+    assert board.stats()[1]["errors"] == 1
 
 
 def test_what_somebody_left_half_typed_is_not_run(make_board, tmp_path):
