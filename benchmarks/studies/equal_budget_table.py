@@ -87,6 +87,7 @@ class Cell:
     def __init__(self, results: Sequence[Result], name: str, share: float) -> None:
         here = cell(results, name, share)
         self.title, self.share = TITLES[name], share
+        self.place = f"{self.title} {100 * (1 - share):.0f} %"
         self.dense = cell(results, name, 1.0)
         self.all_ours = _most_seeds(_by_configuration(here, "ours"))
         self.screened = _by_configuration(here, "theirs")
@@ -96,6 +97,7 @@ class Cell:
         pairs = zip(self.ours, self.theirs, strict=True)
         gains = [100 * (a["accuracy"] - b["accuracy"]) for a, b in pairs]
         self.gain, self.error = statistics.fmean(gains), _error(gains)
+        self.spread = max(_error([100 * result["accuracy"] for result in side]) for side in (self.ours, self.theirs))
 
     def row(self) -> str:
         """Return the table's row."""
@@ -116,10 +118,7 @@ class Cell:
             for name, each in self.screened.items()
             if name not in self.all_theirs
         )
-        return (
-            f"- {self.title}, {100 * (1 - self.share):.0f} % removed. Ours: {ours}. Torch-Pruning: {best}. "
-            f"With seed 0 only: {rest}.\n"
-        )
+        return f"- {self.place} removed. Ours: {ours}. Torch-Pruning: {best}. With seed 0 only: {rest}.\n"
 
 
 def study(results: Sequence[Result], names: Sequence[str], shares: Sequence[float]) -> str:
@@ -135,7 +134,9 @@ def study(results: Sequence[Result], names: Sequence[str], shares: Sequence[floa
     """
     cells = [Cell(results, name, share) for name in names for share in shares]
     better = sum(each.gain > 0 for each in cells)
-    worse = [f"{each.title} {each.share}" for each in cells if each.gain < -each.error]
+    worse = [each.place for each in cells if each.gain < -each.error]
+    outside = [each.place for each in cells if each.gain < -each.spread]
+    tried = [(TITLES[name], len(_by_configuration(cell(results, name, shares[0]), "ours"))) for name in names]
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     return "".join(
@@ -143,7 +144,10 @@ def study(results: Sequence[Result], names: Sequence[str], shares: Sequence[floa
             INTRO,
             f"\nMade on {today} with {packages}, Python {platform.python_version()}, {platform.machine()}.\n\n",
             f"- Ours is better in {better} of {len(cells)} cells.\n",
-            f"- Worse by more than one standard error of the difference: {', '.join(worse) or 'none'}.\n\n",
+            f"- Worse by more than one standard error of the accuracy: {', '.join(outside) or 'none'}.\n",
+            "- Worse by more than one standard error of the difference, which is smaller where both sides rise and fall "
+            f"with the seed: {', '.join(worse) or 'none'}.\n",
+            f"- Ours that ran: {', '.join(f'{title} {count}' for title, count in tried)}.\n\n",
             HEAD, *(each.row() for each in cells),
             "\n## All that ran\n\n", *(each.details() for each in cells),
         ]

@@ -28,9 +28,9 @@ class Perturbed(Mapping[str, Tensor]):
     Vectors, of which there are many, are scaled all at once, each entry by its own factor. Other tensors count as
     matrices of their first dimension by all others; of random or trained ones each row and column is its own already,
     and they stay as they are: to scale them, too, takes a tenth of a prune, and shows 181 instead of 180 of 240 cuts
-    with one wrong index (of MobileNetV2, V3-Small, ResNet-18 and RegNet, on 2026-11-25). The rest are computed when they
-    are asked for, always with the same factors: they are used one after the other, and need not all be in memory a
-    second time.
+    with one wrong index (of MobileNetV2, V3-Small, ResNet-18 and RegNet, on 2026-11-25). The rest are computed when
+    they are asked for, always with the same factors: they are used one after the other, and need not all be in memory
+    a second time.
 
     Args:
         state: Parameters and buffers by name; what is no float stays as it is.
