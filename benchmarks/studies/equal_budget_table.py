@@ -145,8 +145,8 @@ def study(results: Sequence[Result], names: Sequence[str], shares: Sequence[floa
             f"\nMade on {today} with {packages}, Python {platform.python_version()}, {platform.machine()}.\n\n",
             f"- Ours is better in {better} of {len(cells)} cells.\n",
             f"- Worse by more than one standard error of the accuracy: {', '.join(outside) or 'none'}.\n",
-            "- Worse by more than one standard error of the difference, which is smaller where both sides rise and fall "
-            f"with the seed: {', '.join(worse) or 'none'}.\n",
+            "- Worse by more than one standard error of the difference, which is smaller where both sides rise and fall"
+            f" with the seed: {', '.join(worse) or 'none'}.\n",
             f"- Ours that ran: {', '.join(f'{title} {count}' for title, count in tried)}.\n\n",
             HEAD, *(each.row() for each in cells),
             "\n## All that ran\n\n", *(each.details() for each in cells),
