@@ -89,7 +89,7 @@ def _train(model: nn.Module, teacher: nn.Module, train: Iterable[Any], spec: Fin
                     loss = loss + spec.sparsity_weight * torch.stack([scale.abs().sum() for scale in scales]).sum()
                 _step(optimizer, loss)
                 done += 1
-                if done > total * (1 - spec.averaging_ratio):
+                if spec.averaging_ratio and done > total * (1 - spec.averaging_ratio):
                     averaged.add()
         averaged.take()
     listener(Event("prune", "finetune", spec.epochs, spec.epochs, "epochs"))

@@ -175,7 +175,14 @@ def test_the_sparsity_term_without_batch_norm_is_refused():
         FinetuneSpec(sparsity_weight=-1.0)
 
 
-def weights_of_each_step(spec: FinetuneSpec) -> tuple[nn.Module, list[torch.Tensor], list[float]]:
+class Understated(list):
+    """A loader that yields more than its length says."""
+
+    def __len__(self) -> int:
+        return 1
+
+
+def weights_of_each_step(spec: FinetuneSpec, data: list | None = None) -> tuple[nn.Module, list[torch.Tensor], list[float]]:
     """Return a trained network, and what an outsider saw after each step: its first weight, the learning rate."""
     model, seen, rates = network(), [], []
 
@@ -185,7 +192,7 @@ def weights_of_each_step(spec: FinetuneSpec) -> tuple[nn.Module, list[torch.Tens
 
     handle = register_optimizer_step_post_hook(look)
     try:
-        finetune(model, network(), problem(4), spec)
+        finetune(model, network(), data or problem(4), spec)
     finally:
         handle.remove()
     return model, seen, rates
@@ -203,6 +210,12 @@ def test_without_averaging_the_last_step_is_what_is_left():
     model, seen, rates = weights_of_each_step(FinetuneSpec(epochs=2))
     assert torch.equal(model[0][0].weight, seen[-1])
     assert rates == sorted(rates, reverse=True) and rates[-1] < 1e-4
+
+
+def test_nor_is_anything_averaged_where_a_loader_yields_more_than_it_said():
+    model, seen, _ = weights_of_each_step(FinetuneSpec(epochs=1), Understated(problem(4)))
+    assert len(seen) == 4
+    assert torch.equal(model[0][0].weight, seen[-1])
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.5, float("nan")])
