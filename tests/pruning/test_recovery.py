@@ -182,7 +182,9 @@ class Understated(list):
         return 1
 
 
-def weights_of_each_step(spec: FinetuneSpec, data: list | None = None) -> tuple[nn.Module, list[torch.Tensor], list[float]]:
+def weights_of_each_step(
+    spec: FinetuneSpec, data: list | None = None
+) -> tuple[nn.Module, list[torch.Tensor], list[float]]:
     """Return a trained network, and what an outsider saw after each step: its first weight, the learning rate."""
     model, seen, rates = network(), [], []
 
