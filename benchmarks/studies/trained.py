@@ -41,8 +41,9 @@ four epochs towards its outputs. onnxruntime, fp32, one thread, batch 1.
 
 Widths are not rounded here, and onnxruntime computes channels in blocks of eight or sixteen: with 0.9 of the
 parameters both networks are slower than dense. With `round_to=8`, the default of a project, they are not:
-EfficientNet-Lite0 10.6 ms dense, 19.8 as here, 8.5 with 8 and 8.1 with 16; MobileNetV2 7.6, 11.7, 6.0 and 5.9 ms (by L1
-norm, medians of 40 in turns, 2026-11-25).
+EfficientNet-Lite0 10.6 ms dense, 19.8 as here, 8.5 with 8 and 8.1 with 16; MobileNetV2 7.6, 11.7, 6.0 and 5.9 ms.
+These four were measured by hand, not by this study: L1 norm, 0.9 of the parameters, medians of 40 runs in turns,
+2026-11-25.
 """
 
 

@@ -2,6 +2,10 @@
 
 import contextlib
 import hashlib
+import importlib.util
+import os
+import pty
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +18,7 @@ from edgeprune.devices.agent_file import pack_slim_agent
 from edgeprune.errors import ConnectFailed
 
 QUICK = 1_500_000
+STAGE = importlib.util.find_spec("edgeprune_agent.stage0").origin
 LOGIN = Path(__file__).with_name("serial_login.py")
 
 
@@ -63,6 +68,23 @@ def test_a_first_stage_that_starts_when_nobody_waits_for_it_any_more_is_given_th
     slow.write_text(f"#!/bin/sh\ntrap '' INT\nsleep {delay_s}\nexec {sys.executable} \"$@\"\n")
     slow.chmod(0o700)
     assert answers(make_board("env", f"PATH={slow.parent}:/usr/bin:/bin", "bash", "--norc", "-i"))
+
+
+@pytest.mark.slow
+def test_a_first_stage_gives_up_when_no_block_comes_though_somebody_types(tmp_path):
+    master, slave = pty.openpty()
+    stage = subprocess.Popen([sys.executable, STAGE, "0" * 64, "3", "3", tmp_path], stdin=slave, stdout=slave)
+    try:
+        until = time.monotonic() + 20
+        while stage.poll() is None and time.monotonic() < until:
+            os.write(master, b"\x15\r")
+            time.sleep(0.3)
+        assert stage.poll() == 0
+    finally:
+        stage.kill()
+        stage.wait()
+        os.close(master)
+        os.close(slave)
 
 
 def test_the_last_blocks_receipt_may_be_lost(make_board):
